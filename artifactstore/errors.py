@@ -1,0 +1,256 @@
+"""The errors that callers may catch, cut by what they can do next.
+
+    ArtifactStoreError
+      NotFound                   look at the name again
+        ObjectNotFound             no object under this key
+        StoreNotFound              no store at this URL (not initialised, bucket missing)
+        NameNotFound               no such name, folder, version, alias
+        VersionDeleted             it was there, and has been deleted
+        PathNotFound               no such path in the version
+      Conflict                   somebody or something was there first: decide, then run again
+        ObjectExists               a put-if-absent found another object
+        VersionExists              strategy `error`: the name has a version already
+        DownloadConflict           local edits stand in the way of a download
+        DestinationExists          the destination can't be used as it is
+      CorruptData                stored bytes are not what they were when written
+      UnsafeManifest             a manifest names paths that must not be written
+      UnsupportedFormat          written by a newer version
+      CommitStateUnknown         the commit may or may not have happened; nothing was removed
+      SourceError                the tree being uploaded
+        SourceNotFound             a path that is not there
+        SourceUnreadable           a path that can't be read
+        SourceChanged              a file kept changing while it was read
+      DestinationError           the place being written to: no space, no permission, a file system that can't
+      BackendError               the storage did not do it
+        TransientBackendError      it may work later; was retried
+        StorePermissionDenied      credentials or rights
+        StoreOutOfSpace            the store's file system or quota is full
+        StoreReadOnly              this store can't be written in this way
+      ConfigurationError         a setting is wrong
+
+Bad arguments are `ValueError` (`InvalidName` among them) or `TypeError`, outside this
+tree: catching them never catches lost data. Every error survives pickling.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+_NOTHING_WRITTEN = "Nothing was written."
+
+
+class InvalidName(ValueError):
+    """A name, alias, version, job id or reference that is not of the grammar in `artifactstore.names`."""
+
+
+class ArtifactStoreError(Exception):
+    """The root of the tree.
+
+    Args:
+        what: What happened, one sentence without a full stop at the end.
+        where: The object, path or URL it happened at.
+        data_safe: Whether anything is lost or half done.
+        next_step: What to do or run now.
+    """
+
+    default_data_safe: ClassVar[str] = "Stored data is not affected."
+    default_next_step: ClassVar[str] = "Run the command again with -v to see each request."
+
+    def __init__(self, what: str, *, where: str = "", data_safe: str = "", next_step: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.data_safe = data_safe or self.default_data_safe
+        self.next_step = next_step or self.default_next_step
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where and self.where not in self.what else ""
+        return f"{self.what}{place}. {self.data_safe} {self.next_step}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[ArtifactStoreError], args: tuple[object, ...], state: dict[str, object]) -> ArtifactStoreError:
+    error = kind.__new__(kind, *args)
+    Exception.__init__(error, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class NotFound(ArtifactStoreError):
+    default_next_step = "Check the name: `artifactstore ls` shows what is there."
+
+
+class ObjectNotFound(NotFound):
+    """No object under ``key``."""
+
+    default_next_step = "Run `artifactstore doctor` to see whether the store answers as it should."
+
+    def __init__(self, key: str, *, where: str = "") -> None:
+        super().__init__(f"no object {key}", where=where)
+        self.key = key
+
+
+class StoreNotFound(NotFound):
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Make one with `artifactstore init URL`, or name another with --store."
+
+
+class NameNotFound(NotFound):
+    pass
+
+
+class VersionDeleted(NotFound):
+    default_data_safe = "It was deleted on purpose; other versions are not affected."
+    default_next_step = "`artifactstore log NAME` shows the versions that are left."
+
+
+class PathNotFound(NotFound):
+    default_next_step = "`artifactstore ls NAME:VERSION` shows the paths in a version."
+
+
+class Conflict(ArtifactStoreError):
+    pass
+
+
+class ObjectExists(Conflict):
+    """A put-if-absent found another object under ``key``."""
+
+    def __init__(self, key: str, *, where: str = "") -> None:
+        super().__init__(f"object {key} exists already", where=where)
+        self.key = key
+
+
+class VersionExists(Conflict):
+    """Strategy ``error``: the name has a live version."""
+
+    default_data_safe = "No version was made."
+    default_next_step = "Choose another --strategy (version, skip, new, replace) or another name."
+
+
+class DownloadConflict(Conflict):
+    """Paths that differ here, in the version, and from what was last synced.
+
+    Attributes:
+        paths: The paths in conflict, relative to the destination.
+    """
+
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Choose --strategy skip, new or replace, or move your files away."
+
+    def __init__(self, what: str, *, paths: Sequence[bytes], where: str = "") -> None:
+        super().__init__(what, where=where)
+        self.paths = tuple(paths)
+
+
+class DestinationExists(Conflict):
+    default_data_safe = _NOTHING_WRITTEN
+
+
+class CorruptData(ArtifactStoreError):
+    """Stored bytes fail their check.
+
+    Attributes:
+        key: The damaged object.
+        byte_range: Half-open range in it, or None for all of it.
+        versions: What it hurts, as far as known (``name:v3``).
+    """
+
+    default_data_safe = "No wrong byte was returned; versions that do not use this object are not affected."
+    default_next_step = "Restore this object from a copy of the store, or push the data again from its source."
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        key: str = "",
+        byte_range: tuple[int, int] | None = None,
+        versions: Sequence[str] = (),
+        where: str = "",
+    ) -> None:
+        super().__init__(what, where=where or key)
+        self.key = key
+        self.byte_range = byte_range
+        self.versions = tuple(versions)
+
+    def __str__(self) -> str:
+        span = f" bytes {self.byte_range[0]}-{self.byte_range[1]}" if self.byte_range else ""
+        hurt = f" It hurts {', '.join(self.versions)}." if self.versions else ""
+        place = f" ({self.where}{span})" if self.where else ""
+        return f"{self.what}{place}.{hurt} {self.data_safe} {self.next_step}"
+
+
+class UnsafeManifest(ArtifactStoreError):
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Do not trust where this version comes from; ask who pushed it (`artifactstore log NAME`)."
+
+
+class UnsupportedFormat(ArtifactStoreError):
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Upgrade: pip install --upgrade artifactstore"
+
+
+class CommitStateUnknown(ArtifactStoreError):
+    default_data_safe = "Nothing was removed; the upload is either committed whole or not visible at all."
+    default_next_step = "Run the same push again: it finds out, and sends nothing twice."
+
+
+class SourceError(ArtifactStoreError):
+    default_data_safe = "No version was made; older versions are not affected."
+
+
+class SourceNotFound(SourceError):
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Check the path."
+
+
+class SourceUnreadable(SourceError):
+    default_next_step = "Make it readable, or leave it out with --exclude."
+
+
+class SourceChanged(SourceError):
+    default_next_step = "Push again when nothing writes to it, or leave it out with --exclude."
+
+
+class DestinationError(ArtifactStoreError):
+    default_data_safe = "No half-written file was left; stored data is not affected."
+    default_next_step = "Make room or fix the permissions there, then run the same pull again."
+
+
+class BackendError(ArtifactStoreError):
+    default_next_step = "Run `artifactstore doctor` to see whether the store answers as it should."
+
+
+class TransientBackendError(BackendError):
+    """The storage failed in a way that may pass.
+
+    Attributes:
+        retry_after_seconds: What the storage asked for, or None.
+        effect_unknown: The request may have taken effect (a lost reply).
+    """
+
+    default_next_step = "Run the same command again later: it goes on where this one stopped."
+
+    def __init__(
+        self, what: str, *, where: str = "", retry_after_seconds: float | None = None, effect_unknown: bool = True
+    ) -> None:
+        super().__init__(what, where=where)
+        self.retry_after_seconds = retry_after_seconds
+        self.effect_unknown = effect_unknown
+
+
+class StorePermissionDenied(BackendError):
+    default_next_step = "Check the credentials and the bucket policy (docs/s3.md lists what is needed)."
+
+
+class StoreOutOfSpace(BackendError):
+    default_next_step = "Make room in the store, then run the same command again: it sends only what is missing."
+
+
+class StoreReadOnly(BackendError):
+    default_data_safe = _NOTHING_WRITTEN
+
+
+class ConfigurationError(ArtifactStoreError):
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "`artifactstore config` shows which setting won and where it comes from."

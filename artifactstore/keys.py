@@ -1,0 +1,169 @@
+"""The keys of all objects of a store, below its root (docs/format.md, "Keys").
+
+Numbers in keys are written as 10**16-1-n, sixteen digits, then `-n` (n = 3:
+`9999999999999996-3`): the newest lists first. Slots, moves, edits and settings count from
+1, runs of a collection from 0. Every parser takes the one spelling and refuses others.
+"""
+
+import re
+from typing import Final, NewType
+
+from artifactstore.digest import PACK_ID_BYTES, Digest, PackId
+from artifactstore.errors import InvalidName
+from artifactstore.names import Name
+
+TxId = NewType("TxId", str)
+"""A transaction: 32 lower-case hexadecimal digits, random."""
+
+TX_ID_BYTES: Final = 16
+MAX_KEY_BYTES: Final = 900
+STORE: Final = "store.json"
+GC: Final = "gc/"
+NAMES: Final = "names/"
+PACKS: Final = "packs/"
+TRANSACTIONS: Final = "tx/"
+DELETED_SUFFIX: Final = ".deleted"
+_TOP: Final = 10**16 - 1
+_COUNTED: Final = re.compile(r"([0-9]{16})-(0|[1-9][0-9]{0,15})", re.ASCII)
+_TX: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+def counted(number: int) -> str:
+    """``number`` as it stands in keys.
+
+    Raises:
+        ValueError: Negative or over 10**16-1.
+    """
+    if not 0 <= number <= _TOP:
+        raise ValueError(f"{number} can't stand in a key")
+    return f"{_TOP - number:016d}-{number}"
+
+
+def parse_counted(text: str) -> int | None:
+    """The number in ``text``, or None where it is not the one spelling of a number in a key."""
+    match = _COUNTED.fullmatch(text)
+    if not match or int(match.group(1)) + int(match.group(2)) != _TOP:
+        return None
+    return int(match.group(2))
+
+
+def parse_tx_id(text: str) -> TxId:
+    """Raises ValueError unless ``text`` is 32 lower-case hexadecimal digits."""
+    if not _TX.fullmatch(text):
+        raise ValueError(f"not a transaction id: {text[:80]!r}")
+    return TxId(text)
+
+
+def pack_key(pack: PackId) -> str:
+    return f"packs/{pack[:1].hex()}/{pack.hex()}"
+
+
+def parse_pack_key(key: str) -> PackId | None:
+    """The pack whose object has ``key``; None for anything else below ``packs/`` (`.moved` records)."""
+    text = key.rpartition("/")[2]
+    if len(text) != 2 * PACK_ID_BYTES or not re.fullmatch(r"[0-9a-f]+", text, re.ASCII):
+        return None
+    pack = PackId(bytes.fromhex(text))
+    return pack if pack_key(pack) == key else None
+
+
+def moved_key(pack: PackId) -> str:
+    return f"{pack_key(pack)}.moved"
+
+
+def root_key(tx: TxId) -> str:
+    return f"tx/{tx[:2]}/{tx}/root"
+
+
+def outcome_key(tx: TxId) -> str:
+    return f"tx/{tx[:2]}/{tx}/outcome"
+
+
+def store_setting_key(number: int) -> str:
+    return f"store/{counted(number)}"
+
+
+class NameKeys:
+    """The keys that belong to one name."""
+
+    __slots__ = ("prefix",)
+
+    def __init__(self, name: Name) -> None:
+        folder = f"{name.folder}/" if name.folder else ""
+        self.prefix: Final = f"names/{folder}@{name.last}/"
+
+    @property
+    def slots(self) -> str:
+        """Prefix of slots and tombstones, the newest first."""
+        return f"{self.prefix}v/"
+
+    @property
+    def aliases(self) -> str:
+        return f"{self.prefix}alias/"
+
+    def slot(self, number: int) -> str:
+        return f"{self.prefix}v/{counted(number)}"
+
+    def tombstone(self, number: int) -> str:
+        return self.slot(number) + DELETED_SUFFIX
+
+    def alias_moves(self, alias: str) -> str:
+        """Prefix of the moves of one alias, the newest first."""
+        return f"{self.prefix}alias/{alias}/"
+
+    def alias_move(self, alias: str, number: int) -> str:
+        return f"{self.prefix}alias/{alias}/{counted(number)}"
+
+    def edits(self, slot: int) -> str:
+        return f"{self.prefix}meta/{counted(slot)}/"
+
+    def edit(self, slot: int, number: int) -> str:
+        return f"{self.prefix}meta/{counted(slot)}/{counted(number)}"
+
+
+def parse_slot_key(key: str, prefix: str) -> tuple[int, bool] | None:
+    """``(number, is a tombstone)`` of a key under a slots prefix; None for foreign objects."""
+    text = key.removeprefix(prefix)
+    number = parse_counted(text.removesuffix(DELETED_SUFFIX))
+    return None if number is None else (number, text.endswith(DELETED_SUFFIX))
+
+
+def folder_record_key(folder: str, number: int) -> str:
+    return f"names/{folder}/.folder/{counted(number)}"
+
+
+def landmark_prefix(digest: Digest) -> str:
+    return f"landmarks/{digest[:1].hex()}/{digest.hex()}/"
+
+
+def landmark_key(digest: Digest, tx: TxId, pack: PackId) -> str:
+    return f"{landmark_prefix(digest)}{tx}/{pack.hex()}"
+
+
+def label_key(label: str, name: Name, slot: int, number: int, *, on: bool) -> str:
+    """The hint that a version has (or no longer has) a label."""
+    keys = NameKeys(name).prefix.removeprefix(NAMES)
+    return f"labels/{label}/{keys}{counted(slot)}/{counted(number)}.{'on' if on else 'off'}"
+
+
+def run_key(run: int, record: str) -> str:
+    """``record`` (`list`, `delete`, `done`, `decided`) of collection run ``run``."""
+    return f"gc/{counted(run)}/{record}"
+
+
+def parse_run_key(key: str) -> tuple[int, str] | None:
+    """``(run, record)`` of a key under `gc/`; None for foreign objects."""
+    number, _, record = key.removeprefix(GC).partition("/")
+    run = parse_counted(number)
+    return None if run is None else (run, record)
+
+
+def check_key_length(name: Name) -> None:
+    """Refuse a name whose longest key would pass 900 bytes.
+
+    Raises:
+        InvalidName: It would.
+    """
+    longest = len(label_key("x" * 128, name, 1, 1, on=False).encode())
+    if longest > MAX_KEY_BYTES:
+        raise InvalidName(f"name {name.text!r} is too long: its longest key would have {longest} bytes, over 900")

@@ -1,0 +1,178 @@
+"""The grammar of names, versions, aliases and references to content.
+
+    name        folder/sub/name      segments of [A-Za-z0-9_][A-Za-z0-9._-]{0,127}, at most 8 folders
+    version     v3 | latest | alias  `v<number>` and `latest` are computed, never stored as aliases
+    reference   NAME | NAME:VERSION | NAME:VERSION/path | NAME@DIGEST | NAME@DIGEST/path
+
+Without `:` or `@` the whole text is a name. There is one spelling of each; others are
+refused, not normalised. Paths in references are text; bytes that are not UTF-8 come in as
+Python's surrogate escapes, as on any command line.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from artifactstore.digest import Digest, parse_digest
+from artifactstore.errors import InvalidName
+
+MAX_FOLDER_DEPTH: Final = 8
+LATEST: Final = "latest"
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
+_SLOT: Final = re.compile(r"v([1-9][0-9]{0,14})", re.ASCII)
+_GRAMMAR: Final = "letters, digits, `.`, `_` and `-`, starting with a letter, digit or `_`, at most 128 characters"
+
+
+def _check_segment(segment: str, *, of: str) -> None:
+    if not _SEGMENT.fullmatch(segment):
+        raise InvalidName(f"{of}: {segment!r} is not a valid name part ({_GRAMMAR})")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Name:
+    """A store-wide name: ``folder/sub/name``."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        segments = self.text.split("/")
+        if len(segments) > MAX_FOLDER_DEPTH + 1:
+            raise InvalidName(f"name {self.text!r} is more than {MAX_FOLDER_DEPTH} folders deep")
+        for segment in segments:
+            _check_segment(segment, of=f"name {self.text!r}")
+
+    @property
+    def folder(self) -> str:
+        """The folder part, without a slash at the end; empty at the top."""
+        return self.text.rpartition("/")[0]
+
+    @property
+    def last(self) -> str:
+        """The part after the last slash."""
+        return self.text.rpartition("/")[2]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def check_folder(text: str) -> str:
+    """``text`` if it is a folder (empty means the top).
+
+    Raises:
+        InvalidName: It is not.
+    """
+    if text:
+        segments = text.split("/")
+        if len(segments) > MAX_FOLDER_DEPTH:
+            raise InvalidName(f"folder {text!r} is more than {MAX_FOLDER_DEPTH} deep")
+        for segment in segments:
+            _check_segment(segment, of=f"folder {text!r}")
+    return text
+
+
+def check_alias(text: str) -> str:
+    """``text`` if it may be stored as an alias or label.
+
+    Raises:
+        InvalidName: Not a valid segment, or one of the computed names (``latest``, ``v3``).
+    """
+    _check_segment(text, of=f"alias {text!r}")
+    if text == LATEST or _SLOT.fullmatch(text):
+        raise InvalidName(f"{text!r} is computed and can't be stored as an alias")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The highest committed live version."""
+
+    def __str__(self) -> str:
+        return f":{LATEST}"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Version number ``number``, counted from 1."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f":v{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Whatever version the alias points to now."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return f":{self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The newest live version with this content digest."""
+
+    digest: Digest
+
+    def __str__(self) -> str:
+        return f"@{self.digest.hex()}"
+
+
+VersionSelector = Latest | Slot | Alias | Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Content in a store: a name, which version of it, and a path inside (empty: all of it)."""
+
+    name: Name
+    version: VersionSelector
+    path: bytes = b""
+
+    def __str__(self) -> str:
+        inside = f"/{os.fsdecode(self.path)}" if self.path else ""
+        version = "" if self.version == Latest() and not inside else str(self.version)
+        return f"{self.name}{version}{inside}"
+
+
+def parse_version(text: str) -> VersionSelector:
+    """Read ``v3``, ``latest`` or an alias.
+
+    Raises:
+        InvalidName: None of them.
+    """
+    if text == LATEST:
+        return Latest()
+    if slot := _SLOT.fullmatch(text):
+        return Slot(int(slot.group(1)))
+    return Alias(check_alias(text))
+
+
+def parse_reference(text: str) -> Reference:
+    """Read a reference; see the grammar at the top of this module.
+
+    Raises:
+        InvalidName: ``text`` is not one; the message says which part.
+    """
+    at = min((i for i in (text.find(":"), text.find("@")) if i >= 0), default=-1)
+    if at < 0:
+        return Reference(name=Name(text), version=Latest())
+    selector, _, inside = text[at + 1 :].partition("/")
+    if text[at] == ":":
+        version = parse_version(selector)
+    else:
+        try:
+            version = Content(parse_digest(selector))
+        except ValueError as error:
+            raise InvalidName(f"reference {text!r}: {error}") from error
+    return Reference(name=Name(text[:at]), version=version, path=_inside(text, inside))
+
+
+def _inside(text: str, inside: str) -> bytes:
+    path = inside.removesuffix("/")
+    if "\0" in path or any(part in ("", ".", "..") for part in path.split("/") if path):
+        raise InvalidName(f"reference {text!r}: {inside!r} is not a path inside a version")
+    return os.fsencode(path)
