@@ -15,9 +15,10 @@ implementation and each wrapper to them):
 - No exception but those of `artifactstore.errors` comes out; SDK errors are mapped.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from artifactstore.digest import Buffer
 
@@ -80,6 +81,7 @@ class Backend(Protocol):
         """Store ``body`` under a key that nobody else uses. Putting the same bytes again is harmless.
 
         Raises:
+            ObjectExists: Other bytes are there. Only some backends look (local disk, memory); none may be relied on.
             BackendError: It may or may not be there (`TransientBackendError.effect_unknown`).
         """
         ...
@@ -126,3 +128,70 @@ class Backend(Protocol):
     def close(self) -> None:
         """Give back connections and handles. Calling it twice is fine."""
         ...
+
+
+MAX_OBJECT_KEY_BYTES: Final = 1024
+TEMPORARY_PREFIX: Final = "tmp/"
+_FORBIDDEN_IN_KEYS: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def check_object_key(key: str) -> str:
+    """``key`` if an object may be stored under it; every backend asks here first.
+
+    One rule for all backends, so that nothing works on one storage and escapes its root on another.
+
+    Raises:
+        ValueError: Empty, absolute, an empty component, ``.`` or ``..``, a control character, text that is not
+            UTF-8, over 1,024 bytes, or below ``tmp/`` (which belongs to the local backend).
+    """
+    if _has_bad_components(key.split("/")) or key.startswith(TEMPORARY_PREFIX):
+        raise ValueError(f"not a key of an object: {key[:200]!r}")
+    _check_key_text(key)
+    return key
+
+
+def check_object_prefix(prefix: str) -> str:
+    """``prefix`` if keys may start with it. Empty is fine, and so is one that ends inside a component.
+
+    Raises:
+        ValueError: No key can start with it; see `check_object_key`.
+    """
+    components = prefix.split("/")
+    if _has_bad_components(components[:-1]):
+        raise ValueError(f"not a prefix of keys: {prefix[:200]!r}")
+    _check_key_text(prefix)
+    return prefix
+
+
+def check_level_prefix(prefix: str) -> str:
+    """``prefix`` if a level can be listed below it: empty, or ending with ``/``.
+
+    Raises:
+        ValueError: It can't.
+    """
+    check_object_prefix(prefix)
+    if prefix and not prefix.endswith("/"):
+        raise ValueError(f"a level is listed below a prefix that ends with '/', not {prefix[:200]!r}")
+    return prefix
+
+
+def is_object_key(text: str) -> bool:
+    """Whether ``text`` could be the key of an object: listings leave everything else out as foreign."""
+    try:
+        check_object_key(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _has_bad_components(components: Sequence[str]) -> bool:
+    return any(component in ("", ".", "..") for component in components)
+
+
+def _check_key_text(text: str) -> None:
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a key is text that UTF-8 can carry, not {text[:200]!r}") from error
+    if length > MAX_OBJECT_KEY_BYTES or _FORBIDDEN_IN_KEYS.search(text):
+        raise ValueError(f"not a key of an object: {text[:200]!r}")
