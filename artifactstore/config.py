@@ -1,0 +1,355 @@
+"""Settings: which store, how fast, how much memory; which source decided each, and why.
+
+Sources, strongest first:
+
+    --store URL (and the other flags)    for this command
+    ARTIFACTSTORE_URL                    the store only
+    artifactstore.toml                   the nearest one, in the working directory or above it
+    config.toml                          in the user's configuration directory
+    default                              a folder under the user's data directory
+
+Each key is decided by itself: a project file that says only ``jobs`` leaves the store to the user's file.
+Relative paths in a file are relative to that file. A file never holds a secret: a URL with a user or
+password in it is refused there.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from artifactstore.errors import ConfigurationError
+
+URL_VARIABLE: Final = "ARTIFACTSTORE_URL"
+STATE_VARIABLE: Final = "ARTIFACTSTORE_STATE_DIR"
+PROJECT_FILE: Final = "artifactstore.toml"
+USER_FILE: Final = "config.toml"
+COMPRESSIONS: Final = ("auto", "zstd", "none")
+_APPLICATION: Final = "artifactstore"
+_MAX_FILE_BYTES: Final = 1 << 20
+_MIN_MEMORY_BYTES: Final = 64 << 20
+_KEYS: Final = ("store", "state_dir", "jobs", "limit_rate", "max_memory", "compression")
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(ib|b)?", re.IGNORECASE | re.ASCII)
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_USERINFO: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s'\"@]*@")
+_QUERY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^?#\s'\"]*\?)[^#\s'\"]*")
+_HEADER: Final = re.compile(
+    r"((?:authorization|x-amz-security-token|x-amz-signature|signature)['\"]?\s*[:=]\s*b?['\"]?)[^'\"\r\n]+",
+    re.IGNORECASE,
+)
+_SECRET_VARIABLE: Final = re.compile(
+    r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|ACCOUNT_KEY|API_?KEY|CONNECTION_STRING|(^|_)SAS(_|$)", re.IGNORECASE
+)
+_PATH_VARIABLE: Final = re.compile(r"_(FILE|PATH|DIR|URI|ENDPOINT)$", re.IGNORECASE)
+_SHORTEST_SECRET: Final = 8
+
+
+class Source(Enum):
+    """Where a setting can come from."""
+
+    FLAG = "flag"
+    ENVIRONMENT = "environment"
+    PROJECT_FILE = "project file"
+    USER_FILE = "user file"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One place that was asked for the store.
+
+    Attributes:
+        source: Which kind of place.
+        where: The flag, variable or file.
+        url: What it says, without secrets; None where it says nothing.
+        note: Why it won, or why not, in words.
+    """
+
+    source: Source
+    where: str
+    url: str | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which store, and why.
+
+    Attributes:
+        url: As given: a URL, or an absolute path. May hold a password; show `redact_url` of it.
+        source: Which kind of place decided.
+        where: The flag, variable or file.
+        why: One line for people.
+        candidates: Every place there is, strongest first.
+    """
+
+    url: str
+    source: Source
+    where: str
+    why: str
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, decided.
+
+    Attributes:
+        store: Which store.
+        state_path: Directory of local state: never authoritative, may be deleted at any time.
+        jobs: How many transfers at a time, or None for our choice.
+        limit_rate_bytes: Highest speed in bytes a second, or None.
+        max_memory_bytes: Budget for buffers and tables, or None for our choice.
+        compression: ``auto``, ``zstd`` or ``none``.
+        origins: For each of them that is not ours to choose: where it was set.
+    """
+
+    store: Choice
+    state_path: Path
+    jobs: int | None = None
+    limit_rate_bytes: int | None = None
+    max_memory_bytes: int | None = None
+    compression: str = "auto"
+    origins: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    source: Source
+    path: Path
+    values: Mapping[str, str | int]
+    note: str
+
+
+def find_store(
+    flag: str | None = None, *, environment: Mapping[str, str] | None = None, directory: Path | None = None
+) -> Choice:
+    """Decide which store to use.
+
+    Args:
+        flag: What ``--store`` says, or None.
+        environment: Instead of the process's.
+        directory: Where the search for ``artifactstore.toml`` begins, instead of the working directory.
+
+    Raises:
+        ConfigurationError: A file can't be read or says something wrong; it names file and key.
+    """
+    return load_settings(flag, environment=environment, directory=directory).store
+
+
+def load_settings(
+    flag: str | None = None, *, environment: Mapping[str, str] | None = None, directory: Path | None = None
+) -> Settings:
+    """Decide all settings; arguments and errors as `find_store`."""
+    env = os.environ if environment is None else environment
+    start = Path(os.path.abspath(directory or Path.cwd()))
+    files = (_project_file(start), _user_file())
+    values: dict[str, str | int] = {}
+    origins: dict[str, str] = {}
+    for file in reversed(files):
+        for key, value in file.values.items():
+            values[key] = value
+            origins[key] = str(file.path)
+    if state := env.get(STATE_VARIABLE):
+        values["state_dir"] = os.path.abspath(start / state)
+        origins["state_dir"] = STATE_VARIABLE
+    store = _choose(flag, env.get(URL_VARIABLE), files, start=start)
+    origins["store"] = store.where
+    return Settings(
+        store=store,
+        state_path=Path(str(values.get("state_dir") or default_state_path())),
+        jobs=_number(values.get("jobs")),
+        limit_rate_bytes=_number(values.get("limit_rate")),
+        max_memory_bytes=_number(values.get("max_memory")),
+        compression=str(values.get("compression", "auto")),
+        origins=origins,
+    )
+
+
+def default_state_path() -> Path:
+    """Where local state lies unless told otherwise."""
+    import platformdirs
+
+    return platformdirs.user_state_path(_APPLICATION)
+
+
+def default_store_path() -> Path:
+    """The store that needs no configuration."""
+    import platformdirs
+
+    return platformdirs.user_data_path(_APPLICATION) / "store"
+
+
+def user_file_path() -> Path:
+    """The user's settings file, whether it is there or not."""
+    import platformdirs
+
+    return platformdirs.user_config_path(_APPLICATION) / USER_FILE
+
+
+def parse_size(text: str) -> int:
+    """Bytes: ``10M``, ``1.5GiB``, ``500kB``, ``4096``. Bare K, M, G, T and KiB… count 1024; kB, MB… count 1000.
+
+    Raises:
+        ValueError: Not a size, or not above zero.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size: write 500K, 10M or 1.5GiB")
+    number, unit, suffix = match.group(1), match.group(2).upper(), (match.group(3) or "").lower()
+    base = 1000 if suffix == "b" and unit else 1024
+    size = int(float(number) * base ** (" KMGT".index(unit) if unit else 0))
+    if size <= 0:
+        raise ValueError(f"{text!r}: a size must be above zero")
+    return size
+
+
+def redact_url(url: str) -> str:
+    """``url`` without its secrets: user and password become ``***``, and so does everything after ``?``."""
+    return _QUERY.sub(r"\1***", _USERINFO.sub(r"\1***@", url))
+
+
+def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The values in ``environment`` that look like secrets by the names of their variables."""
+    return tuple(
+        value
+        for name, value in environment.items()
+        if len(value) >= _SHORTEST_SECRET and _SECRET_VARIABLE.search(name) and not _PATH_VARIABLE.search(name)
+    )
+
+
+def redact(text: str, *, secrets: Sequence[str] = ()) -> str:
+    """``text`` without secrets: those in URLs, signed headers, and ``secrets`` themselves.
+
+    The last line of defence for logs and error messages; code that knows what it prints should not need it.
+    """
+    clean = _HEADER.sub(r"\1***", redact_url(text))
+    for secret in secrets:
+        clean = clean.replace(secret, "***")
+    return clean
+
+
+def _choose(flag: str | None, variable: str | None, files: Sequence[_File], *, start: Path) -> Choice:
+    default = str(default_store_path())
+    asked: list[tuple[Source, str, str | None, str]] = [
+        (Source.FLAG, "--store", absolute_url(flag, start) if flag else None, ""),
+        (Source.ENVIRONMENT, URL_VARIABLE, absolute_url(variable, start) if variable else None, ""),
+    ]
+    for file in files:
+        url = file.values.get("store")
+        asked.append((file.source, str(file.path), None if url is None else str(url), file.note))
+    asked.append((Source.DEFAULT, "default", default, ""))
+    winner = next(index for index, candidate in enumerate(asked) if candidate[2] is not None)
+    source, where, url, _ = asked[winner]
+    candidates = tuple(
+        Candidate(source=s, where=w, url=redact_url(u) if u else None, note=_note(index, winner, u, said))
+        for index, (s, w, u, said) in enumerate(asked)
+    )
+    return Choice(url=url or default, source=source, where=where, why=_why(source, where), candidates=candidates)
+
+
+def _note(index: int, winner: int, url: object, note: str) -> str:
+    if index == winner:
+        return "used"
+    return note or ("overridden" if url is not None else "not set")
+
+
+def _why(source: Source, where: str) -> str:
+    if source is Source.DEFAULT:
+        return f"nothing says otherwise: no --store, no {URL_VARIABLE}, no file with a store"
+    reasons = {
+        Source.FLAG: "--store was given",
+        Source.ENVIRONMENT: f"{URL_VARIABLE} is set, and no --store was given",
+        Source.PROJECT_FILE: f"{where} says so, and no --store or {URL_VARIABLE} overrides it",
+        Source.USER_FILE: f"{where} says so, and nothing nearer overrides it",
+    }
+    return reasons[source]
+
+
+def absolute_url(text: str, base: Path) -> str:
+    """A URL as it is; a path made absolute, with ``~`` expanded, relative to ``base``."""
+    if _URL.match(text):
+        return text
+    return os.path.abspath(base / os.path.expanduser(text))
+
+
+def _project_file(start: Path) -> _File:
+    for directory in (start, *start.parents):
+        path = directory / PROJECT_FILE
+        if not path.is_file():
+            continue
+        if _planted(path):
+            note = "ignored: it is another user's file in a directory that everybody may write to"
+            return _File(source=Source.PROJECT_FILE, path=path, values={}, note=note)
+        return _File(source=Source.PROJECT_FILE, path=path, values=_read_file(path), note="it sets no store")
+    note = f"none here or above {start}"
+    return _File(source=Source.PROJECT_FILE, path=Path(PROJECT_FILE), values={}, note=note)
+
+
+def _planted(path: Path) -> bool:
+    # In /tmp anybody can leave a file that sends everybody's pushes to a store of their own.
+    everybody_writes = bool(path.parent.stat().st_mode & 0o002)
+    return everybody_writes and path.stat().st_uid not in (0, os.geteuid())
+
+
+def _user_file() -> _File:
+    path = user_file_path()
+    if not path.is_file():
+        return _File(source=Source.USER_FILE, path=path, values={}, note="there is no such file")
+    return _File(source=Source.USER_FILE, path=path, values=_read_file(path), note="it sets no store")
+
+
+def _read_file(path: Path) -> dict[str, str | int]:
+    try:
+        with path.open("rb") as source:
+            data = source.read(_MAX_FILE_BYTES + 1)
+        if len(data) > _MAX_FILE_BYTES:
+            raise ConfigurationError(f"{path} is longer than {_MAX_FILE_BYTES} bytes")
+        document = tomllib.loads(data.decode("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"can't read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} is not a TOML file: {error}", next_step="Correct the file.") from error
+    return {key: _parse_value(path, key, value) for key, value in document.items()}
+
+
+def _parse_value(path: Path, key: str, value: object) -> str | int:
+    if key not in _KEYS:
+        raise _wrong(path, key, f"is not a setting; there are {', '.join(_KEYS)}")
+    if key in ("store", "state_dir"):
+        if not isinstance(value, str) or not value:
+            raise _wrong(path, key, "must be text")
+        if key == "store" and _USERINFO.match(value):
+            raise _wrong(path, key, "holds a user or password; give credentials by the environment instead")
+        return absolute_url(value, path.parent)
+    if key == "compression":
+        if value not in COMPRESSIONS:
+            raise _wrong(path, key, f"must be one of {', '.join(COMPRESSIONS)}")
+        return str(value)
+    return _parse_number(path, key, value)
+
+
+def _parse_number(path: Path, key: str, value: object) -> int:
+    if isinstance(value, str) and key != "jobs":
+        try:
+            value = parse_size(value)
+        except ValueError as error:
+            raise _wrong(path, key, str(error)) from error
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong(path, key, "must be a whole number" if key == "jobs" else 'must be a size, such as "10M"')
+    lowest, highest = {"jobs": (1, 256), "max_memory": (_MIN_MEMORY_BYTES, 1 << 50)}.get(key, (1, 1 << 50))
+    if not lowest <= value <= highest:
+        raise _wrong(path, key, f"must be from {lowest} to {highest}")
+    return value
+
+
+def _number(value: str | int | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _wrong(path: Path, key: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"{path}: `{key}` {problem}", next_step="Correct the file.")

@@ -1,0 +1,116 @@
+"""Who uploads, from where, and from which git commit: the hints that a version's record carries.
+
+Nothing here runs a program, asks a network, or fails: what can't be found out is empty.
+The commit is read from git's own files, so it costs a few small reads and needs no git.
+"""
+
+import os
+import pwd
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
+_SMALL_FILE_BYTES: Final = 4096
+_PACKED_REFS_BYTES: Final = 64 << 20
+_MAX_TEXT: Final = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Hints about an upload. They prove nothing: anyone can write anything there.
+
+    Attributes:
+        who: The user's login name, or the number where it has none.
+        host: This machine's name.
+        git_commit: The commit checked out around the source, or empty. The tree may have changed since.
+    """
+
+    who: str
+    host: str
+    git_commit: str
+
+
+def provenance(source: str | os.PathLike[str]) -> Provenance:
+    """What is known about an upload of ``source``. Never raises; unknown parts are empty."""
+    return Provenance(who=_who(), host=_plain(os.uname().nodename), git_commit=git_commit(source))
+
+
+def git_commit(directory: str | os.PathLike[str]) -> str:
+    """The commit checked out around ``directory``, in hexadecimal.
+
+    Follows ``.git`` files (work trees, submodules), loose and packed references.
+
+    Returns:
+        40 or 64 hexadecimal digits; empty outside a work tree, before the first commit, and where
+        git's files are not readable or of a kind not known here (reftable).
+    """
+    try:
+        git_directory = _git_directory(Path(os.path.abspath(directory)))
+        if git_directory is None:
+            return ""
+        head = _read(git_directory / "HEAD")
+        if not head.startswith("ref: "):
+            return _as_commit(head)
+        return _resolve(git_directory, head.removeprefix("ref: "))
+    except (OSError, ValueError):
+        return ""
+
+
+def _who() -> str:
+    # Not getpass: it believes $LOGNAME first, which sudo and containers leave wrong.
+    number = os.geteuid()
+    try:
+        return _plain(pwd.getpwuid(number).pw_name)
+    except KeyError:
+        return str(number)
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:_MAX_TEXT])
+
+
+def _git_directory(start: Path) -> Path | None:
+    for directory in (start, *start.parents):
+        candidate = directory / ".git"
+        if (candidate / "HEAD").is_file():
+            return candidate
+        if candidate.is_file():
+            pointer = _read(candidate)
+            return directory / pointer.removeprefix("gitdir: ") if pointer.startswith("gitdir: ") else None
+    return None
+
+
+def _resolve(git_directory: Path, reference: str) -> str:
+    if ".." in reference or not reference.startswith("refs/"):
+        return ""
+    # A linked work tree has a HEAD of its own; branches live in the common directory.
+    common = git_directory
+    if (git_directory / "commondir").is_file():
+        common = git_directory / _read(git_directory / "commondir")
+    for place in (git_directory, common):
+        if (place / reference).is_file():
+            return _as_commit(_read(place / reference))
+    return _packed(common / "packed-refs", reference)
+
+
+def _packed(path: Path, reference: str) -> str:
+    if not path.is_file() or path.stat().st_size > _PACKED_REFS_BYTES:
+        return ""
+    wanted = reference.encode()
+    with path.open("rb") as lines:
+        for line in lines:
+            commit, _, name = line.rstrip(b"\n").partition(b" ")
+            if name == wanted:
+                return _as_commit(commit.decode("ascii"))
+    return ""
+
+
+def _as_commit(text: str) -> str:
+    return text if _COMMIT.fullmatch(text) else ""
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as source:
+        return source.read(_SMALL_FILE_BYTES).decode("utf-8").strip()
