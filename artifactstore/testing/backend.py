@@ -43,7 +43,10 @@ ODD_KEYS = (
     "n" * 200,
     "/".join(["deep"] * 60),
 )
-BAD_KEYS = ("", "/", "/a", "a/", "a//b", "..", "../a", "a/../b", "a/..", "./a", "a/.", "a\0b", "a\nb", "tmp/a", "\udce9")
+BAD_KEYS = (
+    *("", "/", "/a", "a/", "a//b", "..", "../a", "a/../b", "a/..", "./a", "a/."),
+    *("a\0b", "a\nb", "tmp/a", "\udce9", "k" * 1025),
+)
 RACERS = 16
 _Result = TypeVar("_Result")
 
@@ -303,8 +306,8 @@ class BackendConformance:
     # Listings
 
     def test_listings_are_in_byte_order_of_keys(self, backend: Backend) -> None:
-        keys = ["a/b", "a.b", "a-b", "a0", "ab", "a/b.c", "a/b0/c", "a/b/c", "A", "Z/z", "b", "é", "z", "𝄞", "￿", "a/é/b"]
-        keys.remove("a/b/c")  # a key below a key: no store has one, and a file system can't
+        # None lies below another: no store has that, and a file system can't.
+        keys = ["a/b", "a.b", "a-b", "a0", "ab", "a/b.c", "a/b0/c", "A", "Z/z", "b", "é", "z", "𝄞", "￿", "a/é/b"]
         self._fill(backend, keys)
         assert _keys(backend.list("")) == sorted(keys, key=str.encode)
 
@@ -362,8 +365,9 @@ class BackendConformance:
         assert _level(backend.list_level("c/")) == ["c/d/"]
         assert _level(backend.list_level("c/d/e/")) == ["c/d/e/f"]
         assert _level(backend.list_level("nothing/")) == []
-        [size] = [item.size_bytes for item in backend.list_level("") if isinstance(item, ObjectInfo) and item.key == "a"]
-        assert size == 1
+        first = next(backend.list_level(""))
+        assert isinstance(first, ObjectInfo)
+        assert first.size_bytes == 1
 
     def test_a_level_below_half_a_component_is_refused(self, backend: Backend) -> None:
         with pytest.raises(ValueError, match="level"):
