@@ -1,0 +1,166 @@
+"""What a scan finds: rows in the order of a manifest's entries, and what was left out.
+
+Rows are msgspec structs: 200,000 of them are made, hashed and thrown away in a fraction
+of a second, and the garbage collector never looks at them.
+"""
+
+import enum
+import os
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+import xxhash
+
+from artifactstore.manifest.model import EntryKind
+from artifactstore.transfer.handles import Directory, shown
+
+RACY_SECONDS: Final = 2
+"""A file changed this shortly before it was looked at may change again without its times telling."""
+
+_FILE: Final = int(EntryKind.FILE)
+_SIGNATURE_ROWS: Final = 8192
+
+
+class FollowLinks(enum.Enum):
+    """What a symbolic link in the tree becomes."""
+
+    NEVER = "never"  # a link
+    ALWAYS = "always"  # what it points to; a loop and a dangling link are errors
+
+
+class OnError(enum.Enum):
+    """What happens at a path that can't be read."""
+
+    FAIL = "fail"
+    SKIP = "skip"  # it is left out and listed
+
+
+class Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One path of a scan.
+
+    Attributes:
+        path: As in the version: relative, raw bytes.
+        kind: `EntryKind.FILE`, `DIRECTORY` (with nothing in it) or `LINK`, as a plain int.
+        size: Bytes of a file; 0 for others.
+        inode: Of a file; 0 for others, whose times don't matter either.
+        mtime_ns: Last change of the content, nanoseconds since the epoch.
+        ctime_ns: Last change of content or attributes, nanoseconds since the epoch.
+        executable: Whether the owner may execute the file.
+        target: Where a link points.
+        directory: Index in `Scan.directories`: of the directory it lies in; of itself for an empty directory.
+    """
+
+    path: bytes
+    kind: int
+    size: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+    executable: bool
+    target: bytes
+    directory: int
+
+    @property
+    def name(self) -> bytes:
+        """Its name in its directory."""
+        return self.path.rpartition(b"/")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanOptions:
+    """What to take of a tree.
+
+    Attributes:
+        include: gitignore patterns; with any, only what matches is taken.
+        exclude: gitignore patterns of what is left out.
+        follow_links: Whether links are stored or followed.
+        one_file_system: Leave out what is mounted inside the tree.
+        on_error: What happens at a path that can't be read.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    follow_links: FollowLinks = FollowLinks.NEVER
+    one_file_system: bool = False
+    on_error: OnError = OnError.FAIL
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something in the tree that is not in the version, and why; ``path`` is relative to the version's root."""
+
+    path: bytes
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What a scan found.
+
+    Attributes:
+        found: In entry order. An empty directory is a row; one with something in it is not.
+        directories: Where the rows lie; rows name them by index.
+        notices: FIFOs, sockets, devices and mount points left out, and paths that vanished meanwhile.
+        skipped: Paths that can't be read, left out because of `OnError.SKIP`.
+        hard_links: For a file that is one more name of another file of this scan: that file's path.
+        started_at: When it began, in seconds since the epoch.
+        source_key: Names what was scanned, for local state: the real path of the directory, or of several
+            sources joined by NUL.
+        follow_links: As asked.
+    """
+
+    found: list[Found]
+    directories: list[Directory]
+    notices: tuple[Notice, ...]
+    skipped: tuple[Notice, ...]
+    hard_links: dict[bytes, bytes]
+    started_at: float
+    source_key: bytes
+    follow_links: FollowLinks
+
+    @property
+    def content_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(map(attrgetter("size"), self.found))
+
+    def signature(self) -> bytes:
+        """XXH3-128 over all rows: two scans with one signature found the same paths with the same times."""
+        state = xxhash.xxh3_128()
+        encode = msgspec.msgpack.encode
+        for start in range(0, len(self.found), _SIGNATURE_ROWS):
+            state.update(encode(self.found[start : start + _SIGNATURE_ROWS]))
+        return state.digest()
+
+    def is_settled(self) -> bool:
+        """Whether every file was last changed well before the scan: only then its signature proves anything later."""
+        limit = settled_before_ns(self.started_at)
+        return all(max(map(attrgetter(time), self.found), default=0) < limit for time in ("mtime_ns", "ctime_ns"))
+
+
+def settled_before_ns(observed_at: float) -> int:
+    """Files whose times lie before this were not in the middle of a change when looked at (git's racy-clean rule).
+
+    Args:
+        observed_at: When they were looked at, *before* they were read, in seconds since the epoch.
+    """
+    return int((observed_at - RACY_SECONDS) * 1e9)
+
+
+def found_file(path: bytes, looked: os.stat_result, directory: int) -> Found:
+    """The row of a regular file with this stat."""
+    return Found(
+        path,
+        _FILE,
+        looked.st_size,
+        looked.st_ino,
+        looked.st_mtime_ns,
+        looked.st_ctime_ns,
+        looked.st_mode & 0o100 != 0,
+        b"",
+        directory,
+    )
