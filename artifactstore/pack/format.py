@@ -79,6 +79,7 @@ RECORD: Final = struct.Struct("<BII")
 ROW: Final = struct.Struct("<32sBII")
 _NO_KEY: Final = bytes(8)
 _PADDING: Final = bytes(10)
+_CHECK_MASK: Final = 0xFFFF_FFFF
 
 
 class ChunkKind(enum.IntEnum):
@@ -224,13 +225,15 @@ def encode_header(*, store_id: bytes, nonce: bytes) -> bytes:
     return _HEADER.pack(_HEADER_MAGIC, FORMAT, 0, store_id, nonce, _NO_KEY, _PADDING)
 
 
-def encode_tail(rows: bytes, *, nonce: bytes, body: memoryview) -> tuple[PackId, bytes]:
+def encode_tail(rows: bytes, *, nonce: bytes, body_bytes: int, body_check: int) -> tuple[PackId, bytes]:
     """The id and the tail of a pack with these rows.
 
     Args:
-        body: Everything before the rows: header and records.
+        body_bytes: Length of everything before the rows: header and records.
+        body_check: XXH3-64 of it, of which the low half is stored.
     """
-    trailer = _TRAILER.pack(_body_check(body), len(rows) // ROW_BYTES, len(body), nonce, _TRAILER_MAGIC)
+    check = body_check & _CHECK_MASK
+    trailer = _TRAILER.pack(check, len(rows) // ROW_BYTES, body_bytes, nonce, _TRAILER_MAGIC)
     tail = rows + trailer
     return pack_id_of(nonce, memoryview(tail)[:-_UNPROVEN_BYTES]), tail
 
@@ -302,7 +305,7 @@ def parse_pack(pack: PackId, body: Buffer, *, store_id: bytes | None = None) -> 
     if nonce != header_nonce:
         raise _corrupt(pack, "header and trailer differ", 0, HEADER_BYTES)
     _check_records(pack, view, table)
-    if _body_check(view[:start]) != check:
+    if xxhash.xxh3_64_intdigest(view[:start]) & _CHECK_MASK != check:
         raise _corrupt(pack, "header or records are not as they were written", 0, start)
     return table
 
@@ -336,10 +339,6 @@ def _check_magic(pack: PackId, found: bytes, expected: bytes, offset: int) -> No
     if found[:-1] == expected[:-1]:
         raise UnsupportedFormat(f"pack {pack.hex()} has version {found[-1]}", where=pack_key(pack))
     raise _corrupt(pack, "not a pack", offset, offset + len(expected))
-
-
-def _body_check(body: memoryview) -> int:
-    return xxhash.xxh3_64_intdigest(body) & 0xFFFF_FFFF
 
 
 def _corrupt(pack: PackId, what: str, start: int, end: int) -> CorruptData:

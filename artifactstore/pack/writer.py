@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from artifactstore.codec import Codec, DecodeError
+import xxhash
+
+from artifactstore.codec import Codec, Compression, DecodeError, decode, encode_each
 from artifactstore.digest import DIGEST_BYTES, Buffer, Digest, PackId, digest_of
 from artifactstore.errors import CorruptData
 from artifactstore.keys import pack_key
@@ -26,7 +28,6 @@ from artifactstore.pack.format import (
     ChunkKind,
     Table,
     context_of,
-    decode_record,
     encode_header,
     encode_tail,
     parse_pack,
@@ -80,7 +81,7 @@ class PackBuilder:
             of its own.
     """
 
-    __slots__ = ("_body", "_buffer", "_capacity", "_end", "_nonce", "_rows", "_store_id")
+    __slots__ = ("_body", "_buffer", "_capacity", "_check", "_end", "_nonce", "_rows", "_store_id")
 
     def __init__(self, *, store_id: bytes, nonce: bytes, capacity_bytes: int = TARGET_PACK_BYTES) -> None:
         if not HEADER_BYTES + TRAILER_BYTES <= capacity_bytes <= MAX_PACK_BYTES:
@@ -93,7 +94,10 @@ class PackBuilder:
         self._start(nonce)
 
     def _start(self, nonce: bytes) -> None:
-        self._buffer[:HEADER_BYTES] = encode_header(store_id=self._store_id, nonce=nonce)
+        header = encode_header(store_id=self._store_id, nonce=nonce)
+        self._buffer[:HEADER_BYTES] = header
+        # Fed while the bytes are still in the processor's cache: half the cost of one pass at the end.
+        self._check = xxhash.xxh3_64(header)
         self._nonce = nonce
         self._rows: list[bytes] = []
         self._end = HEADER_BYTES
@@ -158,6 +162,7 @@ class PackBuilder:
             self._grow(end)
         self._buffer[start:middle] = row[DIGEST_BYTES:]
         self._buffer[middle:end] = encoded
+        self._check.update(self._buffer[start:end])
         self._end = end
         number = len(self._rows)
         self._rows.append(row)
@@ -177,7 +182,9 @@ class PackBuilder:
         if self._body is not None or not self._rows:
             raise ValueError("the pack is sealed or empty")
         rows = b"".join(self._rows)
-        pack, tail = encode_tail(rows, nonce=self._nonce, body=self._buffer[: self._end])
+        pack, tail = encode_tail(
+            rows, nonce=self._nonce, body_bytes=self._end, body_check=self._check.intdigest()
+        )
         end = self._end + len(tail)
         if end > len(self._buffer):
             self._grow(end)
@@ -200,10 +207,28 @@ class PackBuilder:
         self._start(nonce)
 
 
-def digests_of(kind: ChunkKind, raws: Sequence[Buffer]) -> list[Digest]:
+def digests_of(kind: ChunkKind, raws: Iterable[Buffer]) -> list[Digest]:
     """The digest of each of many chunks."""
     context = context_of(kind)
     return [digest_of(context, raw) for raw in raws]
+
+
+def encode_chunks(
+    digests: Sequence[Digest], raws: Sequence[Buffer], compression: Compression
+) -> list[NewChunk]:
+    """Encode many files of one chunk each, for `PackBuilder.add_many`.
+
+    Args:
+        digests: Of each of ``raws``.
+
+    Raises:
+        ValueError: Not as many digests as chunks.
+    """
+    pairs = encode_each(raws, compression)
+    return [
+        NewChunk(digest, codec, encoded, len(raw))
+        for digest, raw, (codec, encoded) in zip(digests, raws, pairs, strict=True)
+    ]
 
 
 def verify_sealed(sealed: SealedPack, *, max_raw_length: int) -> None:
@@ -218,22 +243,27 @@ def verify_sealed(sealed: SealedPack, *, max_raw_length: int) -> None:
     Raises:
         CorruptData: Do not send it. Reading and packing the chunks again may help.
     """
-    parse_pack(sealed.pack, sealed.body)
-    table, body = sealed.table, sealed.body
-    offsets = table.offsets()
-    for number in range(len(table)):
-        span = (offsets[number], offsets[number + 1])
-        kind = table.kind(number)
-        limit = max_raw_length if kind is ChunkKind.CONTENT else MAX_METADATA_BYTES
+    try:
+        rows = parse_pack(sealed.pack, sealed.body).rows
+    except CorruptData as error:
+        raise _damaged(sealed.pack, error.what, error.byte_range) from error
+    limits = [max_raw_length if kind is ChunkKind.CONTENT else MAX_METADATA_BYTES for kind in ChunkKind]
+    contexts = [context_of(kind) for kind in ChunkKind]
+    end = HEADER_BYTES
+    for number, (digest, tag, encoded_length, raw_length) in enumerate(ROW.iter_unpack(rows)):
+        start, end = end, end + RECORD_HEADER_BYTES + encoded_length
+        kind = tag >> 4
         try:
-            found, raw, _ = decode_record(body[span[0] : span[1]], max_raw_length=limit)
+            if raw_length > limits[kind]:
+                raise DecodeError(f"{raw_length} raw bytes, over {limits[kind]}")
+            raw = decode(tag & 15, sealed.body[start + RECORD_HEADER_BYTES : end], raw_length)
         except DecodeError as error:
-            raise _damaged(sealed.pack, f"chunk {number} can't be decoded again: {error}", span) from error
-        if found is not kind or digest_of(context_of(kind), raw) != table.digest(number):
-            raise _damaged(sealed.pack, f"chunk {number} decodes to other bytes than were hashed", span)
+            raise _damaged(sealed.pack, f"chunk {number} can't be decoded again: {error}", (start, end)) from error
+        if digest_of(contexts[kind], raw) != digest:
+            raise _damaged(sealed.pack, f"chunk {number} decodes to other bytes than were hashed", (start, end))
 
 
-def _damaged(pack: PackId, what: str, span: tuple[int, int]) -> CorruptData:
+def _damaged(pack: PackId, what: str, span: tuple[int, int] | None) -> CorruptData:
     error = CorruptData(f"a pack was damaged in memory before it was sent: {what}", key=pack_key(pack), byte_range=span)
     error.data_safe = "It was not sent; stored data is not affected."
     error.next_step = "Push again; if it happens again, test this machine's memory."
