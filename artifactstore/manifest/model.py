@@ -6,9 +6,41 @@ order *is* the format (docs/format.md).
 """
 
 import enum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
+
+MAX_SIZE_BYTES: Final = 2**63 - 1
+"""No file, and no sum of sizes, is larger."""
+
+MAX_BLOCK_ENTRIES: Final = 1024
+MAX_INLINE_EXTENTS: Final = 64
+"""A file of more extents has them in chunks of their own."""
+
+MAX_LIST_EXTENTS: Final = 4096
+"""Extents in one piece of an extent list: under 256 KiB, encoded."""
+
+MAX_ROOT_BLOCKS: Final = 10_000
+"""A root of more blocks has its index in pages."""
+
+MAX_PAGE_BLOCKS: Final = 512
+MAX_PAGES: Final = 65_536
+MAX_PACKS: Final = 4_194_304
+MAX_ENTRIES: Final = 10**9
+MAX_PATH_BYTES: Final = 65_535
+MAX_CHUNK_BYTES: Final = 4 << 20
+"""No chunk, of content or metadata, is longer before encoding."""
+
+# Bounds that msgspec checks while it decodes, before it makes anything.
+Size = Annotated[int, Meta(ge=0, le=MAX_SIZE_BYTES)]
+PackOffset = Annotated[int, Meta(ge=0, le=64 << 20)]
+ChunkNumber = Annotated[int, Meta(ge=0, le=65_535)]
+PackIndex = Annotated[int, Meta(ge=0, le=MAX_PACKS)]
+PackIndexOrNone = Annotated[int, Meta(ge=-1, le=MAX_PACKS)]
+Path = Annotated[bytes, Meta(min_length=1, max_length=MAX_PATH_BYTES)]
+DigestBytes = Annotated[bytes, Meta(min_length=32, max_length=32)]
+PackIdBytes = Annotated[bytes, Meta(min_length=20, max_length=20)]
 
 HOLE: Final = -1
 """Stands where a pack's number stands in an extent of zeros that are not stored."""
@@ -27,11 +59,11 @@ class EntryKind(enum.IntEnum):
 class ReferenceTarget(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Bytes that stay elsewhere: where, and how they looked when they were added."""
 
-    uri: str
-    size_bytes: int | None = None
-    etag: str = ""
-    version_id: str = ""
-    digest: bytes = b""
+    uri: Annotated[str, Meta(min_length=1, max_length=8192)]
+    size_bytes: Size | None = None
+    etag: Annotated[str, Meta(max_length=1024)] = ""
+    version_id: Annotated[str, Meta(max_length=1024)] = ""
+    digest: Annotated[bytes, Meta(max_length=32)] = b""
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -48,13 +80,13 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         reference: Only for references.
     """
 
-    path: bytes
-    kind: int
-    size: int = 0
+    path: Path
+    kind: Annotated[int, Meta(ge=1, le=4)]
+    size: Size = 0
     executable: bool = False
-    digest: bytes = b""
-    xxh3: bytes = b""
-    target: bytes = b""
+    digest: Annotated[bytes, Meta(max_length=32)] = b""
+    xxh3: Annotated[bytes, Meta(max_length=16)] = b""
+    target: Annotated[bytes, Meta(max_length=MAX_PATH_BYTES)] = b""
     reference: ReferenceTarget | None = None
 
 
@@ -70,12 +102,12 @@ class Extent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         content_length: Content bytes it stands for.
     """
 
-    pack: int
-    first_chunk: int
-    chunk_count: int
-    offset: int
-    stored_length: int
-    content_length: int
+    pack: PackIndexOrNone
+    first_chunk: ChunkNumber
+    chunk_count: Annotated[int, Meta(ge=1, le=MAX_SIZE_BYTES)]
+    offset: PackOffset
+    stored_length: PackOffset
+    content_length: Annotated[int, Meta(ge=1, le=MAX_SIZE_BYTES)]
 
 
 class StoredChunk(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -89,18 +121,18 @@ class StoredChunk(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         digest: Over its raw bytes, in the context of its type.
     """
 
-    pack: int
-    chunk: int
-    offset: int
-    stored_length: int
-    digest: bytes
+    pack: PackIndexOrNone
+    chunk: ChunkNumber
+    offset: PackOffset
+    stored_length: Annotated[int, Meta(ge=1, le=64 << 20)]
+    digest: DigestBytes
 
 
 class EntryPlaces(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Where a file's content lies: its extents, or, when they are many, the chunks that hold the list of them."""
 
-    extents: tuple[Extent, ...] = ()
-    lists: tuple[StoredChunk, ...] = ()
+    extents: Annotated[tuple[Extent, ...], Meta(max_length=MAX_INLINE_EXTENTS)] = ()
+    lists: Annotated[tuple[StoredChunk, ...], Meta(max_length=65_536)] = ()
 
 
 NO_PLACES: Final = EntryPlaces()
@@ -112,7 +144,7 @@ class Block(msgspec.Struct, frozen=True):
     Attributes:
         entries: Sorted by path component.
         places: One for each entry; `NO_PLACES` for all that are not files, and for empty files.
-        packs: The packs that the extents and lists name, each once.
+        packs: The packs that the extents and lists name, each once. A piece of an extent list has its own.
     """
 
     entries: tuple[Entry, ...]
@@ -127,23 +159,24 @@ class BlockRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
         first_path: Path of its first entry.
         entry_count: How many entries.
         content_digest: Over its entries, not its places: equal content, equal digest.
-        stored: Where the block itself lies; `StoredChunk.pack` indexes the root's pack table.
-        used: For each pack that the block, its extent lists and its extents need: (index into the root's pack
-            table, bytes of it that they use). The pack that holds the block is among them.
+        stored: Where the block itself lies; `StoredChunk.pack` indexes the root's pack table (in a page of the
+            index: the page's own list of packs).
+        used: For each pack that the block, its extent lists and its extents need: (index into the same table,
+            bytes of it that they use), in order of index. The pack that holds the block is among them.
     """
 
-    first_path: bytes
-    entry_count: int
-    content_digest: bytes
+    first_path: Path
+    entry_count: Annotated[int, Meta(ge=1, le=MAX_BLOCK_ENTRIES)]
+    content_digest: DigestBytes
     stored: StoredChunk
-    used: tuple[tuple[int, int], ...]
+    used: Annotated[tuple[tuple[PackIndex, Size], ...], Meta(max_length=MAX_PACKS)]
 
 
 class IndexPage(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A page of the block index that is stored as a chunk of its own (roots of over 10,000 blocks)."""
 
-    first_path: bytes
-    block_count: int
+    first_path: Path
+    block_count: Annotated[int, Meta(ge=1, le=MAX_PAGE_BLOCKS)]
     stored: StoredChunk
 
 
@@ -157,20 +190,20 @@ class PackRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         used_bytes: Bytes of it that this version uses.
     """
 
-    pack: bytes
-    object_bytes: int
-    table_bytes: int
-    used_bytes: int
+    pack: PackIdBytes
+    object_bytes: Annotated[int, Meta(ge=1, le=64 << 20)]
+    table_bytes: PackOffset
+    used_bytes: PackOffset
 
 
 class Counts(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """How many entries of each kind, and the content bytes of all files."""
 
-    files: int = 0
-    directories: int = 0
-    links: int = 0
-    references: int = 0
-    content_bytes: int = 0
+    files: Size = 0
+    directories: Size = 0
+    links: Size = 0
+    references: Size = 0
+    content_bytes: Size = 0
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -191,15 +224,15 @@ class Root(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         base_tx: The transaction this state was built on, or empty.
     """
 
-    required_features: tuple[str, ...] = ()
-    cut: str
-    content_digest: bytes
+    required_features: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
+    cut: Annotated[str, Meta(max_length=200)]
+    content_digest: DigestBytes
     counts: Counts
-    target: str
-    done_run: int
-    nonce: bytes
-    packs: tuple[PackRow, ...]
-    blocks: tuple[BlockRow, ...]
-    pages: tuple[IndexPage, ...] = ()
-    inline: bytes = b""
-    base_tx: str = ""
+    target: Annotated[str, Meta(max_length=2000)]
+    done_run: Annotated[int, Meta(ge=-1, le=10**16 - 1)]
+    nonce: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    packs: Annotated[tuple[PackRow, ...], Meta(max_length=MAX_PACKS)]
+    blocks: Annotated[tuple[BlockRow, ...], Meta(max_length=MAX_ROOT_BLOCKS)]
+    pages: Annotated[tuple[IndexPage, ...], Meta(max_length=MAX_PAGES)] = ()
+    inline: Annotated[bytes, Meta(max_length=64 << 10)] = b""
+    base_tx: Annotated[str, Meta(max_length=32)] = ""
