@@ -1,31 +1,28 @@
-"""A clock that stands still until told, and chance that repeats itself."""
+"""A clock that moves only when told, with chance from a seed."""
 
 import random
 import threading
 
+DEFAULT_START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
-class FakeClock:
-    """A `artifactstore.clock.Clock` for tests. May be used from any thread.
 
-    Sleeping moves the time on at once, for everybody; nothing ever waits.
+class VirtualClock:
+    """Time stands still until somebody sleeps or a test moves it; the same seed gives the same ids.
+
+    Sleeping returns at once and moves time for everybody. All methods may be called from any
+    thread (threads share one sequence of random numbers, in the order in which they ask).
 
     Args:
+        seed: Of all randomness.
         start: Seconds since the epoch.
-        seed: Of `random_bytes` and `jitter`: the same seed gives the same run.
     """
 
-    def __init__(self, start: float = 1_800_000_000.0, *, seed: int = 0) -> None:
-        self._now = start
-        self._monotonic = 1000.0
+    def __init__(self, seed: int = 0, *, start: float = DEFAULT_START) -> None:
         self._random = random.Random(seed)
         self._lock = threading.Lock()
-        self._slept: list[float] = []
-
-    @property
-    def slept(self) -> tuple[float, ...]:
-        """Every wait so far, in seconds."""
-        with self._lock:
-            return tuple(self._slept)
+        self._now = start
+        self._monotonic = 0.0
+        self.slept_seconds = 0.0
 
     def now(self) -> float:
         with self._lock:
@@ -36,21 +33,21 @@ class FakeClock:
             return self._monotonic
 
     def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self._slept.append(seconds)
-            self._pass(max(0.0, seconds))
+        if seconds > 0:
+            self.advance(seconds)
+            with self._lock:
+                self.slept_seconds += seconds
 
     def advance(self, seconds: float) -> None:
-        """Let time pass without anybody sleeping."""
-        if seconds < 0:
-            raise ValueError("time does not go back; use `set_now` for a clock that is set")
+        """Let time pass on both clocks."""
         with self._lock:
-            self._pass(seconds)
+            self._now += seconds
+            self._monotonic += seconds
 
-    def set_now(self, seconds: float) -> None:
-        """Set the wall clock, as an administrator may; the monotonic one goes on."""
+    def set_wall_clock(self, now: float) -> None:
+        """Set the wall clock, as an administrator or a wrong battery would; `monotonic` does not notice."""
         with self._lock:
-            self._now = seconds
+            self._now = now
 
     def random_bytes(self, count: int) -> bytes:
         with self._lock:
@@ -59,7 +56,3 @@ class FakeClock:
     def jitter(self) -> float:
         with self._lock:
             return self._random.random()
-
-    def _pass(self, seconds: float) -> None:
-        self._now += seconds
-        self._monotonic += seconds

@@ -1,0 +1,300 @@
+"""The small JSON records of the protocol: what each says, how it is read and written.
+
+    store.json                StoreRecord      what kind of store this is
+    store/<k>                 StoreSettings    later settings, the newest counts
+    names/…/v/<slot>          SlotRecord       one numbered version: hints for people, and its transaction
+    tx/…/outcome              OutcomeRecord    committed or fenced: the one decision
+    names/…/v/<slot>.deleted  Tombstone        the version is deleted, for ever
+    names/…/alias/<a>/<k>     AliasRecord      the k-th move of an alias
+    names/…/.folder/<k>       FolderRecord     an empty folder was made or removed
+
+All are UTF-8 JSON objects of at most 1 MiB. All have three fields beside their own:
+`format` (1), `required_features` and `nonce` (32 hexadecimal digits, random), which makes
+every body that was ever written different from every other: whoever reads a key back
+knows whether it was his write that won.
+
+Forward compatibility: a reader ignores fields that it does not know. A writer whose new
+field changes what a record *means* names a feature in `required_features`; a reader that
+does not know that feature refuses the record (`UnsupportedFormat`).
+This module turns bytes into values and back. It does no I/O.
+"""
+
+import datetime
+import enum
+import re
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import msgspec
+
+from artifactstore.clock import Clock
+from artifactstore.digest import Buffer, Digest, parse_digest
+from artifactstore.errors import CorruptData, UnsupportedFormat
+from artifactstore.keys import TxId, parse_tx_id
+
+FORMAT: Final = 1
+KNOWN_FEATURES: Final[frozenset[str]] = frozenset()
+MAX_RECORD_BYTES: Final = 1 << 20
+NONCE_BYTES: Final = 16
+DIGEST_NAME: Final = "blake3-256"
+_NONCE: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What every record has."""
+
+    format: int = FORMAT
+    required_features: tuple[str, ...] = ()
+    nonce: str
+
+    def __post_init__(self) -> None:
+        if not _NONCE.fullmatch(self.nonce):
+            raise ValueError("nonce: not 32 lower-case hexadecimal digits")
+
+
+class Writers(enum.Enum):
+    """How many may write at once: decided by `init`, from what the storage proved."""
+
+    MANY = "many"
+    SINGLE = "single"
+
+
+class StoreRecord(Record, frozen=True, kw_only=True):
+    """`store.json`.
+
+    Attributes:
+        store_id: 32 hexadecimal digits; pinned by clients, stands in every pack.
+        digest: The digest algorithm, `blake3-256`.
+        cut: The cut function of pushes, as text.
+        writers: Whether put-if-absent was proved.
+        folds_case: Names that differ only in case are one name here.
+        created: When, RFC 3339.
+    """
+
+    store_id: str
+    digest: str = DIGEST_NAME
+    cut: str
+    writers: Writers
+    folds_case: bool = False
+    created: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not _NONCE.fullmatch(self.store_id):
+            raise ValueError("store_id: not 32 lower-case hexadecimal digits")
+
+    @property
+    def store_id_bytes(self) -> bytes:
+        """The 16 bytes that stand in pack headers."""
+        return bytes.fromhex(self.store_id)
+
+
+class StoreSettings(Record, frozen=True, kw_only=True):
+    """`store/<k>`: settings changed since `init`. They bind writers; the newest record counts, whole.
+
+    Attributes:
+        cut: Replaces the record's cut function where set.
+        writers: Replaces the record's where set.
+    """
+
+    cut: str | None = None
+    writers: Writers | None = None
+    created: str = ""
+
+
+class GitState(msgspec.Struct, frozen=True, kw_only=True):
+    """The git checkout a version was pushed from."""
+
+    commit: str
+    branch: str = ""
+    remote: str = ""
+    dirty: bool = False
+
+
+class SlotRecord(Record, frozen=True, kw_only=True):
+    """One numbered version of a name. Every field but ``tx`` is a hint: outcome and root decide.
+
+    Attributes:
+        tx: The transaction. It is this version's only if its committed outcome names this slot.
+        content: The content digest, 64 hexadecimal digits.
+        created: When, by the uploader's clock, RFC 3339.
+        who, host: User and machine.
+        content_bytes: Of all files. stored_bytes: of the packs it uses, as far as it uses them. new_bytes: sent
+            by this upload.
+    """
+
+    tx: str
+    content: str
+    created: str
+    who: str = ""
+    host: str = ""
+    message: str = ""
+    git: GitState | None = None
+    labels: tuple[str, ...] = ()
+    metadata: dict[str, object] = {}
+    files: int = 0
+    directories: int = 0
+    links: int = 0
+    references: int = 0
+    content_bytes: int = 0
+    stored_bytes: int = 0
+    new_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_tx_id(self.tx)
+        parse_digest(self.content)
+
+    @property
+    def tx_id(self) -> TxId:
+        return TxId(self.tx)
+
+    @property
+    def content_digest(self) -> Digest:
+        return parse_digest(self.content)
+
+
+class OutcomeState(enum.Enum):
+    COMMITTED = "committed"
+    FENCED = "fenced"
+
+
+class OutcomeRecord(Record, frozen=True, kw_only=True):
+    """The one decision about a transaction.
+
+    Attributes:
+        slot: Key of the slot that is its version; empty where fenced.
+        root: Root digest, 64 hexadecimal digits; empty where fenced.
+        reason: Why it was fenced, for people.
+    """
+
+    state: OutcomeState
+    slot: str = ""
+    root: str = ""
+    created: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.state is OutcomeState.COMMITTED:
+            parse_digest(self.root)
+            if not self.slot:
+                raise ValueError("slot: missing in a committed outcome")
+
+    @property
+    def committed(self) -> bool:
+        return self.state is OutcomeState.COMMITTED
+
+    @property
+    def root_digest(self) -> Digest:
+        return parse_digest(self.root)
+
+
+class Tombstone(Record, frozen=True, kw_only=True):
+    """The version is deleted. Final. ``reason`` is for people."""
+
+    tx: str
+    created: str
+    who: str = ""
+    host: str = ""
+    reason: str = ""
+
+
+class AliasRecord(Record, frozen=True, kw_only=True):
+    """One move of an alias: to ``slot`` (whose transaction is ``tx``), or, with slot 0, to nothing."""
+
+    slot: int
+    tx: str = ""
+    created: str
+    who: str = ""
+    host: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.slot < 0:
+            raise ValueError("slot: negative")
+        if self.slot:
+            parse_tx_id(self.tx)
+
+
+class FolderState(enum.Enum):
+    MADE = "made"
+    REMOVED = "removed"
+
+
+class FolderRecord(Record, frozen=True, kw_only=True):
+    """An empty folder was made, or removed again."""
+
+    state: FolderState
+    created: str
+    who: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Author:
+    """Who did it, on which machine, for people."""
+
+    who: str = ""
+    host: str = ""
+
+
+NOBODY: Final = Author()
+
+RecordType = TypeVar("RecordType", bound=Record)
+
+
+def fresh_nonce(clock: Clock) -> str:
+    return clock.random_bytes(NONCE_BYTES).hex()
+
+
+def encode_record(record: Record) -> bytes:
+    """The record as indented JSON.
+
+    Raises:
+        ValueError: Over 1 MiB.
+    """
+    body = msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+    if len(body) > MAX_RECORD_BYTES:
+        raise ValueError(f"a record of {len(body)} bytes, over 1 MiB: shorten message, labels or metadata")
+    return body
+
+
+class _Preamble(msgspec.Struct, frozen=True):
+    format: int
+    required_features: tuple[str, ...] = ()
+
+
+def decode_record(kind: type[RecordType], body: Buffer, *, key: str) -> RecordType:
+    """Read a record strictly.
+
+    Raises:
+        UnsupportedFormat: A newer format, or a required feature that is not known here.
+        CorruptData: Anything else that is wrong; the message has the path of the faulty field.
+    """
+    if len(body) > MAX_RECORD_BYTES:
+        raise CorruptData(f"a record of {len(body)} bytes, over the limit of 1 MiB", key=key)
+    preamble = _decode(_Preamble, body, key=key)
+    unknown = [feature for feature in preamble.required_features if feature not in KNOWN_FEATURES]
+    if preamble.format != FORMAT or unknown:
+        needs = f"features {', '.join(unknown)}"[:200] if unknown else f"format {preamble.format}"
+        raise UnsupportedFormat(f"{kind.__name__} needs {needs}, which this version does not know", where=key)
+    return _decode(kind, body, key=key)
+
+
+_Decoded = TypeVar("_Decoded")
+
+
+def _decode(kind: type[_Decoded], body: Buffer, *, key: str) -> _Decoded:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptData(f"not a valid {kind.__name__.lstrip('_')}: {error}", key=key) from error
+
+
+def parse_timestamp(text: str) -> float | None:
+    """Seconds since the epoch of a record's ``created``; None where it is not one (it is only a hint)."""
+    try:
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,129 @@
+"""From a reference to a version: which one is meant now."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+
+from artifactstore.backend.protocol import Backend
+from artifactstore.digest import Buffer, Digest
+from artifactstore.errors import CorruptData, NameNotFound, ObjectNotFound, VersionDeleted
+from artifactstore.keys import NameKeys, TxId, root_key
+from artifactstore.manifest.model import Root
+from artifactstore.names import Alias, Content, Latest, Name, Slot, VersionSelector
+from artifactstore.transaction.aliases import read_alias
+from artifactstore.transaction.outcomes import read_outcome
+from artifactstore.transaction.records import SlotRecord
+from artifactstore.transaction.roots import check_root, load_root, root_gone
+from artifactstore.transaction.versions import (
+    SHORT_PAGE,
+    SlotState,
+    Version,
+    confirm,
+    list_slots,
+    read_slot,
+    slot_state,
+)
+
+
+def candidates(backend: Backend, name: Name, selector: VersionSelector) -> Iterator[tuple[SlotState, SlotRecord]]:
+    """Slots that may be the version that ``selector`` means, best first; what decides is still to be read.
+
+    A content digest is looked up by what slots say; that it is so is for the reader of the root to prove.
+
+    Raises:
+        NameNotFound: No such name, slot or alias.
+        VersionDeleted: A slot or alias whose version is deleted, or a name whose versions all are.
+    """
+    match selector:
+        case Latest():
+            yield from _latest_candidates(backend, name, None)
+        case Content(digest):
+            yield from _latest_candidates(backend, name, digest)
+        case Slot(number):
+            yield _one(backend, name, number, tx=None, text=f"{name}{selector}")
+        case Alias(alias):
+            move = read_alias(backend, name, alias)
+            yield _one(backend, name, move.slot, tx=move.tx, text=f"{name}{selector} (v{move.slot})")
+
+
+def _latest_candidates(backend: Backend, name: Name, content: Digest | None) -> Iterator[tuple[SlotState, SlotRecord]]:
+    slots = deleted = 0
+    for state in list_slots(backend, name, page_size=SHORT_PAGE if content is None else None):
+        slots += 1
+        deleted += state.deleted
+        if state.deleted:
+            continue
+        record = read_slot(backend, name, state.number)
+        if content is None or record.content == content.hex():
+            yield state, record
+    if not slots:
+        raise NameNotFound(f"no name {name}")
+    if content is not None:
+        raise NameNotFound(f"no version of {name} has content {content.hex()}")
+    if deleted:
+        raise VersionDeleted(f"all versions of {name} are deleted")
+    raise NameNotFound(f"{name} has no finished version yet")
+
+
+def _one(backend: Backend, name: Name, number: int, *, tx: TxId | None, text: str) -> tuple[SlotState, SlotRecord]:
+    state = slot_state(backend, name, number)
+    if state is None:
+        raise NameNotFound(f"no version {text}")
+    if state.deleted:
+        raise VersionDeleted(f"{text} is deleted")
+    record = read_slot(backend, name, number)
+    if tx is not None and record.tx_id != tx:
+        key = NameKeys(name).slot(number)
+        raise CorruptData(f"{text}: the alias means transaction {tx}, the slot {record.tx}", key=key)
+    return state, record
+
+
+def resolve(backend: Backend, name: Name, selector: VersionSelector) -> Version:
+    """The version that ``selector`` means now: a listing, a slot, an outcome; two more requests for an alias.
+
+    Raises:
+        NameNotFound: No such name, version or alias, or a slot that was never committed.
+        VersionDeleted: It was there.
+        CorruptData, UnsupportedFormat: A record on the way can't be read.
+    """
+    for state, record in candidates(backend, name, selector):
+        if (version := confirm(name, state.number, record, read_outcome(backend, record.tx_id))) is not None:
+            return version
+    raise never_finished(name, selector)
+
+
+def never_finished(name: Name, selector: VersionSelector) -> NameNotFound:
+    return NameNotFound(f"{name}{selector} was begun and is not finished, or was given up")
+
+
+def open_version(
+    backend: Backend, name: Name, selector: VersionSelector, *, pool: Executor | None = None
+) -> tuple[Version, Root]:
+    """Resolve a version and read its root: listing, slot, then outcome and root (at once, given a ``pool``).
+
+    Raises:
+        NameNotFound, VersionDeleted: As `versions.resolve`.
+        CorruptData, UnsupportedFormat: As `load_root`.
+    """
+    for state, record in candidates(backend, name, selector):
+        body = pool.submit(_root_body, backend, record.tx_id) if pool is not None else None
+        version = confirm(name, state.number, record, read_outcome(backend, record.tx_id))
+        if version is None:
+            continue  # the root, if any, is of no use
+        if body is None:
+            root = load_root(backend, version)
+        else:
+            found = body.result()
+            if found is None:
+                raise root_gone(backend, version)
+            root = check_root(version, found)
+        # What a slot says of its content is a hint; the root decides.
+        if not isinstance(selector, Content) or root.content_digest == selector.digest:
+            return version, root
+    raise never_finished(name, selector)
+
+
+def _root_body(backend: Backend, tx: TxId) -> Buffer | None:
+    try:
+        return backend.get(root_key(tx))
+    except ObjectNotFound:
+        return None
