@@ -1,28 +1,31 @@
-"""A clock that moves only when told, with chance from a seed."""
+"""A clock that stands still until told, and chance that repeats itself."""
 
 import random
 import threading
 
-DEFAULT_START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
-
 
 class VirtualClock:
-    """Time stands still until somebody sleeps or a test moves it; the same seed gives the same ids.
+    """A `artifactstore.clock.Clock` for tests. May be used from any thread.
 
-    Sleeping returns at once and moves time for everybody. All methods may be called from any
-    thread (threads share one sequence of random numbers, in the order in which they ask).
+    Sleeping moves the time on at once, for everybody; nothing ever waits.
 
     Args:
-        seed: Of all randomness.
         start: Seconds since the epoch.
+        seed: Of `random_bytes` and `jitter`: the same seed gives the same run.
     """
 
-    def __init__(self, seed: int = 0, *, start: float = DEFAULT_START) -> None:
+    def __init__(self, start: float = 1_800_000_000.0, *, seed: int = 0) -> None:
+        self._now = start
+        self._monotonic = 1000.0
         self._random = random.Random(seed)
         self._lock = threading.Lock()
-        self._now = start
-        self._monotonic = 0.0
-        self.slept_seconds = 0.0
+        self._slept: list[float] = []
+
+    @property
+    def slept(self) -> tuple[float, ...]:
+        """Every wait so far, in seconds."""
+        with self._lock:
+            return tuple(self._slept)
 
     def now(self) -> float:
         with self._lock:
@@ -33,21 +36,21 @@ class VirtualClock:
             return self._monotonic
 
     def sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            self.advance(seconds)
-            with self._lock:
-                self.slept_seconds += seconds
+        with self._lock:
+            self._slept.append(seconds)
+            self._pass(max(0.0, seconds))
 
     def advance(self, seconds: float) -> None:
-        """Let time pass on both clocks."""
+        """Let time pass without anybody sleeping."""
+        if seconds < 0:
+            raise ValueError("time does not go back; use `set_now` for a clock that is set")
         with self._lock:
-            self._now += seconds
-            self._monotonic += seconds
+            self._pass(seconds)
 
-    def set_wall_clock(self, now: float) -> None:
-        """Set the wall clock, as an administrator or a wrong battery would; `monotonic` does not notice."""
+    def set_now(self, seconds: float) -> None:
+        """Set the wall clock, as an administrator may; the monotonic one goes on."""
         with self._lock:
-            self._now = now
+            self._now = seconds
 
     def random_bytes(self, count: int) -> bytes:
         with self._lock:
@@ -56,3 +59,10 @@ class VirtualClock:
     def jitter(self) -> float:
         with self._lock:
             return self._random.random()
+
+    def _pass(self, seconds: float) -> None:
+        self._now += seconds
+        self._monotonic += seconds
+
+
+FakeClock = VirtualClock

@@ -6,7 +6,7 @@ from artifactstore.backend.protocol import Backend
 from artifactstore.digest import Buffer
 from artifactstore.errors import CorruptData, ObjectNotFound, VersionDeleted
 from artifactstore.keys import root_key
-from artifactstore.manifest.format import decode_root, encode_root, root_digest
+from artifactstore.manifest.format import content_digest, decode_root, encode_root, root_digest
 from artifactstore.manifest.model import Counts, PackRow, Root
 from artifactstore.names import Name
 from artifactstore.transaction.versions import Version, read_tombstone
@@ -40,7 +40,11 @@ def check_root(version: Version, body: Buffer) -> Root:
         raise CorruptData(
             "a root is not the one that its outcome names", key=root_key(version.tx), versions=[version.text]
         )
-    return decode_root(body)
+    try:
+        return decode_root(body)
+    except CorruptData as error:
+        # The uploader wrote it so: the digest is right.
+        raise CorruptData(error.what, key=root_key(version.tx), versions=[version.text]) from error
 
 
 def encode_interim_root(*, packs: Sequence[PackRow], target: Name, done_run: int, cut: str, nonce: bytes) -> bytes:
@@ -48,12 +52,12 @@ def encode_interim_root(*, packs: Sequence[PackRow], target: Name, done_run: int
     return encode_root(
         Root(
             cut=cut,
-            content_digest=bytes(32),
+            content_digest=content_digest(cut, ()),
             counts=Counts(),
             target=target.text,
             done_run=done_run,
             nonce=nonce,
-            packs=tuple(packs),
+            packs=tuple(sorted(packs, key=lambda row: row.pack)),
             blocks=(),
         )
     )
