@@ -128,6 +128,8 @@ def mapped(
 
 def _space(path: str, needed_bytes: int) -> str:
     """Which file system is full, and by how much."""
+    if not os.path.isabs(path):
+        return f"no space left there; {needed_bytes:,} bytes are needed"
     mount = os.path.dirname(path) or "/"
     while not os.path.ismount(mount) and os.path.dirname(mount) != mount:
         mount = os.path.dirname(mount)
