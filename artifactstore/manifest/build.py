@@ -4,7 +4,7 @@
     stored = [store(block.raw, block.digest) for block in blocks_to_store(built)]    # the uploader's part
     index = locate_blocks(built, stored, packs=packs)
     pages = build_pages(index)                                                       # empty but for huge trees
-    root = assemble_root(index, details, pages=..., more_packs=...)
+    root = assemble_root(index, details, pages=[...], packs=packs)
 
 While an upload runs, places name packs by number in a list of the whole upload; blocks
 get their own short lists here. Where a block ends depends on its entries alone, so equal
@@ -32,7 +32,15 @@ from artifactstore.manifest.format import (
     encode_extent_list,
     entries_digest,
 )
-from artifactstore.manifest.index import BlockIndex, LocatedBlock, PackNumbers
+from artifactstore.manifest.index import (
+    BlockIndex,
+    BuiltPage,
+    LocatedBlock,
+    PackNumbers,
+    RootDetails,
+    assemble_root,
+    build_pages,
+)
 from artifactstore.manifest.model import (
     HOLE,
     INLINE,
@@ -48,6 +56,26 @@ from artifactstore.manifest.model import (
     StoredChunk,
 )
 from artifactstore.manifest.paths import batched, shown
+
+# All that an uploader calls, from one place.
+__all__ = [
+    "BlockIndex",
+    "BuiltBlock",
+    "BuiltList",
+    "BuiltPage",
+    "LocatedBlock",
+    "PackNumbers",
+    "RootDetails",
+    "assemble_root",
+    "blocks_to_store",
+    "build_blocks",
+    "build_extent_list",
+    "build_pages",
+    "count_entries",
+    "locate_blocks",
+    "needs_list",
+    "reusable",
+]
 
 MAX_INLINE_BYTES: Final = 64 << 10
 """New blocks of no more bytes than this, all together, lie in the root itself: no pack, no request."""
@@ -171,8 +199,8 @@ def _build(
         for piece in row.lists:
             used[piece.pack] = used.get(piece.pack, 0) + piece.stored_length
     used.pop(HOLE, None)
-    numbers = list(used)
     _add_listed(used, entries, places, list_used)
+    numbers = list(used)
     ids = [packs.row(number).pack for number in numbers]
     raw = encode_block_parts(encoded, _renumber(places, numbers), ids)
     if len(raw) > MAX_CHUNK_BYTES:

@@ -49,6 +49,10 @@ INLINE: Final = -1
 """Stands where a pack's number stands in a block that lies in the root itself."""
 
 
+NO_CONTENT: Final = bytes(32)
+"""Stands where a content digest stands in a root that describes no content."""
+
+
 class EntryKind(enum.IntEnum):
     FILE = 1
     DIRECTORY = 2  # an empty one; others follow from the paths below them
@@ -144,7 +148,7 @@ class Block(msgspec.Struct, frozen=True):
     Attributes:
         entries: Sorted by path component.
         places: One for each entry; `NO_PLACES` for all that are not files, and for empty files.
-        packs: The packs that the extents and lists name, each once. A piece of an extent list has its own.
+        packs: The packs that the extents and lists name, and those that the lists' extents need, each once.
     """
 
     entries: tuple[Entry, ...]
@@ -212,7 +216,8 @@ class Root(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     Attributes:
         required_features: A reader that lacks one refuses to read, a writer to build on it.
         cut: The cut function, as text.
-        content_digest: Over all blocks' content digests: the identity of the content.
+        content_digest: Over all blocks' content digests: the identity of the content. `NO_CONTENT` in the interim
+            roots of a long upload, which only keep packs needed.
         counts: Of all entries.
         target: The name it was pushed as.
         done_run: *d*: the highest collection run that was done when the upload began; -1 for none.

@@ -173,7 +173,7 @@ def check_entries(entries: Iterable[Entry]) -> None:
         if fault := first_field_fault(batch):
             number, field, reason = fault
             raise UnsafeManifest(f"the entry {shown(batch[number].path)}: {field} {reason}")
-        last = _check_order([entry.path for entry in batch], last)
+        last = check_order([entry.path for entry in batch], last)
 
 
 def _check_paths(paths: Sequence[bytes]) -> None:
@@ -193,7 +193,19 @@ def _check_paths(paths: Sequence[bytes]) -> None:
             check_path(path)
 
 
-def _check_order(paths: Sequence[bytes], last: bytes | None) -> bytes:
+def check_order(paths: Sequence[bytes], last: bytes | None = None) -> bytes:
+    """Check that paths are sorted, none is there twice, and none lies below another.
+
+    Args:
+        paths: At least one.
+        last: The path before them, if any.
+
+    Returns:
+        The last of ``paths``.
+
+    Raises:
+        UnsafeManifest: They are not.
+    """
     # With `/` as byte 0, whatever lies below p sorts between p and p+byte 1. So `next >= p+1` says three things
     # at once: sorted, not the same path again, and not below it.
     keys = [path.replace(b"/", b"\0") for path in paths]
