@@ -255,7 +255,8 @@ def parse_tail(pack: PackId, tail: Buffer, *, object_bytes: int) -> Table:
 def _parse_tail(pack: PackId, tail: memoryview, *, object_bytes: int) -> tuple[Table, bytes, int]:
     start = object_bytes - len(tail)
     if len(tail) < TRAILER_BYTES or start < HEADER_BYTES or object_bytes > MAX_PACK_BYTES:
-        raise _corrupt(pack, f"a pack of {object_bytes} bytes can't have a tail of {len(tail)}", start, object_bytes)
+        what = f"a pack of {object_bytes} bytes can't have a tail of {len(tail)}"
+        raise _corrupt(pack, what, max(start, 0), object_bytes)
     check, count, offset, nonce, magic = _TRAILER.unpack_from(tail, len(tail) - TRAILER_BYTES)
     _check_magic(pack, magic, _TRAILER_MAGIC, object_bytes - len(magic))
     if pack_id_of(nonce, tail[:-_UNPROVEN_BYTES]) != pack:

@@ -55,21 +55,24 @@ def plan_reads(wanted: Iterable[ByteRange], *, max_gap_bytes: int, max_read_byte
     if max_gap_bytes < 0 or max_read_bytes < 0:
         raise ValueError(f"limits of {max_gap_bytes} and {max_read_bytes} bytes")
     reads: list[ByteRange] = []
-    start, end = -1, -1
-    for low, high in sorted(wanted):
-        if low >= high:
-            continue
-        overlaps = low < end
-        near = start >= 0 and low - end <= max_gap_bytes and high - start <= max_read_bytes
-        if overlaps or near:
-            end = max(end, high)
-            continue
-        if start >= 0:
-            reads.append(ByteRange(start, end))
-        start, end = low, high
-    if start >= 0:
-        reads.append(ByteRange(start, end))
+    for part in _overlapping_joined(wanted):
+        last = reads[-1] if reads else None
+        if last and part.start - last.end <= max_gap_bytes and part.end - last.start <= max_read_bytes:
+            reads[-1] = ByteRange(last.start, part.end)
+        else:
+            reads.append(part)
     return reads
+
+
+def _overlapping_joined(wanted: Iterable[ByteRange]) -> list[ByteRange]:
+    """Sorted, disjoint, none empty. First of all, so that no overlap makes a merged read grow past its limit."""
+    parts: list[ByteRange] = []
+    for part in sorted(wanted):
+        if parts and part.start < parts[-1].end:
+            parts[-1] = ByteRange(parts[-1].start, max(parts[-1].end, part.end))
+        elif part.start < part.end:
+            parts.append(ByteRange(part.start, part.end))
+    return parts
 
 
 def read_table(backend: Backend, pack: PackId, *, object_bytes: int, table_bytes: int) -> Table:

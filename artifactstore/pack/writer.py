@@ -13,7 +13,7 @@ import xxhash
 
 from artifactstore.codec import Codec, Compression, DecodeError, decode, encode_each
 from artifactstore.digest import DIGEST_BYTES, Buffer, Digest, PackId, digest_of
-from artifactstore.errors import CorruptData
+from artifactstore.errors import CorruptData, UnsupportedFormat
 from artifactstore.keys import pack_key
 from artifactstore.pack.format import (
     HEADER_BYTES,
@@ -245,8 +245,8 @@ def verify_sealed(sealed: SealedPack, *, max_raw_length: int) -> None:
     """
     try:
         rows = parse_pack(sealed.pack, sealed.body).rows
-    except CorruptData as error:
-        raise _damaged(sealed.pack, error.what, error.byte_range) from error
+    except (CorruptData, UnsupportedFormat) as error:
+        raise _damaged(sealed.pack, error.what, (0, len(sealed.body))) from error
     limits = [max_raw_length if kind is ChunkKind.CONTENT else MAX_METADATA_BYTES for kind in ChunkKind]
     contexts = [context_of(kind) for kind in ChunkKind]
     end = HEADER_BYTES
@@ -263,7 +263,7 @@ def verify_sealed(sealed: SealedPack, *, max_raw_length: int) -> None:
             raise _damaged(sealed.pack, f"chunk {number} decodes to other bytes than were hashed", (start, end))
 
 
-def _damaged(pack: PackId, what: str, span: tuple[int, int] | None) -> CorruptData:
+def _damaged(pack: PackId, what: str, span: tuple[int, int]) -> CorruptData:
     error = CorruptData(f"a pack was damaged in memory before it was sent: {what}", key=pack_key(pack), byte_range=span)
     error.data_safe = "It was not sent; stored data is not affected."
     error.next_step = "Push again; if it happens again, test this machine's memory."
