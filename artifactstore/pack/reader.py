@@ -119,9 +119,7 @@ def read_chunk(  # noqa: PLR0913 - one chunk is named by its pack, place, kind a
         BackendError: The storage did not answer.
     """
     body = _fetch(backend, pack, offset=offset, length=stored_length)
-    return check_chunk(
-        body, pack=pack, kind=kind, offset=offset, digest=digest, max_raw_length=max_raw_length
-    )
+    return check_chunk(body, pack=pack, kind=kind, offset=offset, digest=digest, max_raw_length=max_raw_length)
 
 
 def check_chunk(

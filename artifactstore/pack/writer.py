@@ -182,9 +182,7 @@ class PackBuilder:
         if self._body is not None or not self._rows:
             raise ValueError("the pack is sealed or empty")
         rows = b"".join(self._rows)
-        pack, tail = encode_tail(
-            rows, nonce=self._nonce, body_bytes=self._end, body_check=self._check.intdigest()
-        )
+        pack, tail = encode_tail(rows, nonce=self._nonce, body_bytes=self._end, body_check=self._check.intdigest())
         end = self._end + len(tail)
         if end > len(self._buffer):
             self._grow(end)
@@ -213,9 +211,7 @@ def digests_of(kind: ChunkKind, raws: Iterable[Buffer]) -> list[Digest]:
     return [digest_of(context, raw) for raw in raws]
 
 
-def encode_chunks(
-    digests: Sequence[Digest], raws: Sequence[Buffer], compression: Compression
-) -> list[NewChunk]:
+def encode_chunks(digests: Sequence[Digest], raws: Sequence[Buffer], compression: Compression) -> list[NewChunk]:
     """Encode many files of one chunk each, for `PackBuilder.add_many`.
 
     Args:

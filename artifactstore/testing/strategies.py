@@ -1,9 +1,9 @@
 """Hypothesis strategies for chunks and packs, and seeded bytes for golden data.
 
-    content        bytes as files have them: zeros, text-like, incompressible, mixed
-    cut_functions  small ones, so that short content is cut often
-    slicings       any way in which a reader may hand over content
-    sealed_packs   a finished pack beside what was put into it
+content        bytes as files have them: zeros, text-like, incompressible, mixed
+cut_functions  small ones, so that short content is cut often
+slicings       any way in which a reader may hand over content
+sealed_packs   a finished pack beside what was put into it
 """
 
 from dataclasses import dataclass

@@ -107,9 +107,11 @@ def test_one_cutter_serves_many_files_without_remembering():
 
 def test_an_insertion_at_the_front_moves_few_cuts():
     data = seeded_bytes("shift", 400_000)
+
     def chunks(content: bytes) -> set[bytes]:
         ends = Cutter(SMALL_CUT).cuts(memoryview(content), final=True)
         return {content[start:end] for start, end in pairwise([0, *ends])}
+
     before = chunks(data)
     assert len(before - chunks(b"37 bytes that were not there before.." + data)) < 10
 

@@ -208,6 +208,4 @@ def test_negative_limits_are_refused(gap, size):
 
 def test_pack_ids_of_nothing_stored_are_not_found():
     with pytest.raises(ObjectNotFound):
-        read_extent(
-            MemoryBackend(), PackId(bytes(20)), offset=64, stored_length=100, chunk_count=1, max_raw_length=100
-        )
+        read_extent(MemoryBackend(), PackId(bytes(20)), offset=64, stored_length=100, chunk_count=1, max_raw_length=100)

@@ -52,9 +52,7 @@ def test_chunks_are_numbered_and_placed_in_order():
     digests = digests_of(ChunkKind.CONTENT, [b"a"])
     first = target.add_many(ChunkKind.CONTENT, encode_chunks(digests, [b"a"], Compression.NONE))
     assert first == [(0, HEADER_BYTES, RECORD_HEADER_BYTES + 1)]
-    added = target.add(
-        kind=ChunkKind.BLOCK, digest=Digest(bytes(32)), codec=Codec.RAW, encoded=b"bc", raw_length=2
-    )
+    added = target.add(kind=ChunkKind.BLOCK, digest=Digest(bytes(32)), codec=Codec.RAW, encoded=b"bc", raw_length=2)
     assert added == (1, HEADER_BYTES + RECORD_HEADER_BYTES + 1, RECORD_HEADER_BYTES + 2)
     assert (target.row_count, target.body_bytes) == (2, added.offset + added.stored_length)
 
