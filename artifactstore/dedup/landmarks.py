@@ -36,7 +36,7 @@ class Hint:
 
 
 def is_landmark(digest: bytes) -> bool:
-    """Whether the chunk with this digest is a landmark: the last ten bits of byte pair 30-31 are zero."""
+    """Whether the chunk with this digest is a landmark: byte 30 and the two low bits of byte 31 are zero."""
     return digest[_LOW_BYTE] == 0 and digest[_LOW_BYTE + 1] & _HIGH_MASK == 0
 
 

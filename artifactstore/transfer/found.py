@@ -64,7 +64,7 @@ class Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def name(self) -> bytes:
-        """Its name in its directory."""
+        """The last part of its path."""
         return self.path.rpartition(b"/")[2]
 
 

@@ -22,16 +22,16 @@ _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """One directory of a scan.
+    """One directory of a scan, or one file that was named as a source.
 
     Attributes:
-        path: Relative to the version's root; empty for the root itself and for directories that hold named files.
-        absolute: Where it is on this machine.
+        path: Relative to the version's root; empty for the root itself and for a file.
+        absolute: Where it is on this machine, links resolved as far as the source's own path goes.
         parent: Index of the directory above, or `NO_PARENT` for one that is opened by its absolute path.
         name: Its name in that directory.
         device: Identifies it, with ``inode``.
         inode: Identifies it, with ``device``.
-        is_complete: Whether everything in it was looked at (not for the directory of a file that was named alone).
+        is_file: Whether ``absolute`` is that of a file; device and inode are those of the directory it lies in.
     """
 
     path: bytes
@@ -40,7 +40,7 @@ class Directory:
     name: bytes
     device: int
     inode: int
-    is_complete: bool = True
+    is_file: bool = False
 
 
 def shown(path: bytes) -> str:
@@ -117,7 +117,8 @@ class DirectoryHandles:
         try:
             if directory.parent == NO_PARENT:
                 # The user named this one, perhaps by a link.
-                handle = os.open(directory.absolute, _DIRECTORY_FLAGS)
+                path = os.path.dirname(directory.absolute) if directory.is_file else directory.absolute
+                handle = os.open(path, _DIRECTORY_FLAGS)
             else:
                 handle = os.open(directory.name, self._flags, dir_fd=self._open[directory.parent])
         except OSError as error:

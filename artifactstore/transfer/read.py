@@ -116,9 +116,11 @@ class SourceReader:
             handles: DirectoryHandles = self._local.handles
         except AttributeError:
             handles = self._new_handles()
-        directory = handles.get(found.directory)
+        holder = handles.get(found.directory)
+        directory = self._directories[found.directory]
+        name = os.path.basename(directory.absolute) if directory.is_file else found.name
         try:
-            handle = os.open(found.name, self._flags, dir_fd=directory)
+            handle = os.open(name, self._flags, dir_fd=holder)
         except OSError as error:
             raise source_error(error, found.path, doing="opening") from error
         looked = os.fstat(handle)

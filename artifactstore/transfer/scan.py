@@ -174,10 +174,10 @@ class _Walk:
             raise SourceError(f"{shown(source)} is neither a file nor a directory", where=shown(source))
         real = os.path.realpath(source)
         holder = os.stat(os.path.dirname(real))
-        index = self._new_root(b"", os.path.dirname(real), holder, is_complete=False)
+        index = self._new_root(b"", real, holder, is_file=True)
         rows[name] = self._file(name, looked, index)
 
-    def _new_root(self, path: bytes, absolute: bytes, looked: os.stat_result, *, is_complete: bool = True) -> int:
+    def _new_root(self, path: bytes, absolute: bytes, looked: os.stat_result, *, is_file: bool = False) -> int:
         self.directories.append(
             Directory(
                 path=path,
@@ -186,7 +186,7 @@ class _Walk:
                 name=b"",
                 device=looked.st_dev,
                 inode=looked.st_ino,
-                is_complete=is_complete,
+                is_file=is_file,
             )
         )
         return len(self.directories) - 1
