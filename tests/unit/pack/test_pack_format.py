@@ -3,6 +3,7 @@
 import struct
 
 import pytest
+import xxhash
 
 from artifactstore.codec import Codec, DecodeError
 from artifactstore.digest import CHUNK_CONTEXT, PackId, digest_of, pack_id_of
@@ -253,6 +254,24 @@ def test_lengths_that_do_not_add_up_are_refused_though_the_id_is_right():
         pack, tail = encode_tail(rows, nonce=NONCE, body_bytes=body_bytes, body_check=0)
         with pytest.raises(CorruptData):
             parse_tail(pack, tail, object_bytes=body_bytes + len(tail))
+
+
+def test_lengths_that_leave_a_gap_are_refused_though_the_id_is_right():
+    rows = ROW.pack(bytes(32), 0, 10, 10)
+    body_bytes = HEADER_BYTES + RECORD_HEADER_BYTES + 10
+    for wrong in (body_bytes - 1, body_bytes + 1):
+        pack, tail = encode_tail(rows, nonce=NONCE, body_bytes=wrong, body_check=0)
+        with pytest.raises(CorruptData, match="add up"):
+            parse_tail(pack, tail, object_bytes=wrong + len(tail))
+
+
+def test_a_tail_under_the_header_of_another_pack_is_refused_though_all_checks_are_right():
+    body = encode_header(store_id=STORE, nonce=b"another 16 bytes") + struct.pack("<BII", 0, 3, 3) + b"raw"
+    rows = ROW.pack(digest_of(CHUNK_CONTEXT, b"raw"), 0, 3, 3)
+    check = xxhash.xxh3_64_intdigest(body)
+    pack, tail = encode_tail(rows, nonce=NONCE, body_bytes=len(body), body_check=check)
+    with pytest.raises(CorruptData, match="header and trailer differ"):
+        parse_pack(pack, body + tail)
 
 
 def test_too_many_rows_are_refused():

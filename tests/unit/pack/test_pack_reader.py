@@ -106,6 +106,15 @@ def test_a_chunk_of_one_kind_does_not_stand_in_for_another(backend, sample):
         read(backend, sample, 0, offset=added.offset, stored_length=added.stored_length)
 
 
+def test_a_record_that_says_another_kind_is_corrupt_though_its_bytes_are_right(sample):
+    body = bytearray(sample.body)
+    body[sample.added[0].offset] |= ChunkKind.BLOCK << 4
+    store = MemoryBackend()
+    store.put(pack_key(sample.sealed.pack), body)
+    with pytest.raises(CorruptData):
+        read(store, sample, 0)
+
+
 # Fault 77
 def test_no_flipped_bit_gives_a_wrong_chunk(sample):
     key = pack_key(sample.sealed.pack)
