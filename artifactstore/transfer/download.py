@@ -1,0 +1,463 @@
+"""Bring a version, or a part of it, to a destination (docs/download.md).
+
+    load      entries of the version, all of them checked before anything is written
+    look      what is at the destination, as far as it matters; files are read only where the rule needs to know
+    plan      pure; a dry run ends here
+    fetch     ranges of packs → chunks → files, by a few threads
+    finish    the destination appears (fresh), or has changed file by file (not fresh)
+
+A pull writes nothing to the store.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, NamedTuple
+
+import msgspec
+
+from artifactstore.backend.protocol import Backend
+from artifactstore.chunking import parse_cut_function
+from artifactstore.clock import SYSTEM_CLOCK, Clock
+from artifactstore.errors import CorruptData, ObjectNotFound
+from artifactstore.manifest.model import Block, Entry, EntryKind, EntryPlaces
+from artifactstore.manifest.paths import check_entries
+from artifactstore.transfer.conflict import LocalFact
+from artifactstore.transfer.destination import Destination, OccupiedDestination
+from artifactstore.transfer.fetch import Cancelled, Fetcher, Landed, LargeFile
+from artifactstore.transfer.folders import SYSTEM, Folders, System, destination_error, split
+from artifactstore.transfer.local_chunks import LocalFile, open_local
+from artifactstore.transfer.pieces import (
+    Content,
+    LocalRun,
+    Run,
+    ZeroRun,
+    batches,
+    is_small,
+    runs_of,
+    segments,
+    with_local,
+)
+from artifactstore.transfer.plan import DownloadResult, PullOptions, PullPlan, Removal, SyncedFile, Write, check_plan
+from artifactstore.transfer.planner import directories_of, paths_to_read, plan_pull
+from artifactstore.transfer.preflight import (
+    State,
+    check_rights,
+    check_room,
+    check_twins,
+    look,
+    open_destination,
+)
+from artifactstore.transfer.progress import NULL_PROGRESS, Progress
+from artifactstore.transfer.survey import KnownFiles, NothingKnown, survey
+from artifactstore.transfer.tables import Tables
+from artifactstore.tree import StoredTree
+
+DEFAULT_JOBS: Final = 4
+DEFAULT_BUDGET_BYTES: Final = 128 << 20
+_MAX_WINDOW_BYTES: Final = 8 << 20
+_MIN_WINDOW_BYTES: Final = 1 << 20
+_MAX_BATCH_FILES: Final = 1024
+_BATCHES_PER_JOB: Final = 4
+_MIN_REUSED_BYTES: Final = 1 << 20
+"""Below this a changed file is fetched whole: asking for tables would cost more than it saves."""
+
+
+class _Place(NamedTuple):
+    """Where one incoming file's content lies."""
+
+    places: EntryPlaces
+    block: Block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a pull works with.
+
+    Attributes:
+        jobs: Threads.
+        budget_bytes: Memory for content on its way, all threads together.
+        clock: Names of temporary files come from it.
+        progress: Told how far it is.
+        system: The calls of the operating system; for tests.
+    """
+
+    jobs: int = DEFAULT_JOBS
+    budget_bytes: int = DEFAULT_BUDGET_BYTES
+    clock: Clock = SYSTEM_CLOCK
+    progress: Progress = NULL_PROGRESS
+    system: System = SYSTEM
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of one read: a thread holds that much as stored, and up to that much decoded."""
+        return min(_MAX_WINDOW_BYTES, max(_MIN_WINDOW_BYTES, self.budget_bytes // (3 * self.jobs)))
+
+
+def download(  # noqa: PLR0913 - one call is one pull
+    tree: StoredTree,
+    backend: Backend,
+    destination: os.PathLike[str] | os.PathLike[bytes] | str | bytes,
+    *,
+    prefix: bytes = b"",
+    base: Mapping[bytes, Entry] | Iterable[Entry] | None = None,
+    known: KnownFiles | None = None,
+    options: PullOptions | None = None,
+    means: Means | None = None,
+) -> DownloadResult:
+    """Pull a version, or the part of it at ``prefix``, to a directory.
+
+    Args:
+        destination: The directory; it need not be there. What is below ``prefix`` becomes its content; where
+            ``prefix`` is a file or link, that enters under its own name.
+        prefix: A path in the version; empty for all of it.
+        base: What was last synced here, paths relative to the destination; None if that is not known. Of no
+            account where the destination is absent or empty.
+        known: What is remembered of files there.
+        options: Strategy and the like.
+        means: Threads, memory, clock, progress.
+
+    Raises:
+        PathNotFound: The version has nothing at ``prefix``.
+        UnsafeManifest: An entry must not be written; nothing was.
+        DownloadConflict: There are conflicts, and the strategy is `error`; nothing was written.
+        DestinationExists: The destination can't be used as it is, or `delete` wants confirmation.
+        DestinationError: It can't be written to. Files already there whole stay; nothing half written does.
+        CorruptData: Stored bytes fail their check; no file with them is left at its path.
+        BackendError: The storage did not answer.
+    """
+    pull = _Pull(tree, backend, os.path.abspath(os.fsencode(destination)), means or Means(), options or PullOptions())
+    incoming = pull.load(prefix)
+    state = look(pull.path)
+    facts: dict[bytes, LocalFact] = {}
+    if state is State.OCCUPIED:
+        entries = base.values() if isinstance(base, Mapping) else base or ()
+        pull.base = {entry.path: entry for entry in entries}
+        facts = pull.look(incoming, known or NothingKnown())
+    plan = plan_pull(
+        incoming, local=facts, base=pull.base, strategy=pull.options.strategy, delete=pull.options.delete
+    )
+    if pull.options.dry_run:
+        return DownloadResult(plan=plan, kept=plan.kept, conflicts=plan.conflicts, entries=tuple(incoming))
+    check_plan(plan, pull.options)
+    pull.execute(plan, state, facts)
+    return pull.result(plan, facts, incoming)
+
+
+class _Pull:
+    """One pull in progress."""
+
+    def __init__(self, tree: StoredTree, backend: Backend, path: bytes, means: Means, options: PullOptions) -> None:
+        self.path = path
+        self.options = options
+        self.base: dict[bytes, Entry] = {}
+        self._tree = tree
+        self._backend = backend
+        self._means = means
+        self._cut = parse_cut_function(tree.root.cut)
+        self._tables = Tables(tree, backend, cut=self._cut)
+        self._where: dict[bytes, _Place] = {}
+        self._landed = Landed()
+        self._removed: list[bytes] = []
+        self._written: list[bytes] = []
+        self._larges: list[LargeFile] = []
+
+    # -- what comes in ---------------------------------------------------------------------------
+
+    def load(self, prefix: bytes) -> list[Entry]:
+        """The entries to land, checked, their paths relative to the destination."""
+        self._means.progress.phase("reading the version", total_files=None, total_bytes=None)
+        rows = list(self._tree.below(prefix))
+        strip = len(prefix) + 1 if prefix else 0
+        if prefix and not rows:
+            rows = [self._tree.find(prefix)]
+            if rows[0][0].kind == EntryKind.DIRECTORY:
+                return []  # an empty one: the destination itself
+            strip = prefix.rfind(b"/") + 1
+        entries = [e if not strip else msgspec.structs.replace(e, path=e.path[strip:]) for e, _, _ in rows]
+        check_entries(entries)
+        for entry, (_, places, block) in zip(entries, rows, strict=True):
+            self._where[entry.path] = _Place(places, block)
+        return entries
+
+    # -- what is there ---------------------------------------------------------------------------
+
+    def look(self, incoming: Sequence[Entry], known: KnownFiles) -> dict[bytes, LocalFact]:
+        """What is at the destination, with the digests that the rule needs."""
+        self._means.progress.phase("comparing", total_files=None, total_bytes=None)
+        leaves = {e.path for e in incoming if e.kind != EntryKind.DIRECTORY}
+        folders = directories_of(self._where) | directories_of(self.base)
+        folders.update(e.path for e in incoming if e.kind == EntryKind.DIRECTORY)
+        try:
+            root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise destination_error(error, self.path, doing="read") from error
+        try:
+            facts = survey(
+                root, folders=folders, leaves=leaves, everything=self.options.delete, system=self._means.system
+            )
+            unread = []
+            for path in paths_to_read(incoming, local=facts, base=self.base):
+                if digest := known.digest(path, facts[path]):
+                    facts[path] = msgspec.structs.replace(facts[path], digest=digest)
+                else:
+                    unread.append(path)
+            self._read(root, unread, facts)
+        finally:
+            os.close(root)
+        return facts
+
+    def _read(self, root: int, paths: Sequence[bytes], facts: dict[bytes, LocalFact]) -> None:
+        """Learn the digests of files by reading them. What can't be read, or changes, stays without."""
+        share = max(1, len(paths) // (self._means.jobs * _BATCHES_PER_JOB))
+        parts = [paths[at : at + share] for at in range(0, len(paths), share)]
+        if not parts:
+            return
+        self._means.progress.phase(
+            "comparing", total_files=len(paths), total_bytes=sum(facts[path].size for path in paths)
+        )
+        with ThreadPoolExecutor(self._means.jobs) as pool:
+            for digests in pool.map(partial(self._digests, root, facts), parts):
+                for path, digest in digests:
+                    facts[path] = msgspec.structs.replace(facts[path], digest=digest)
+
+    def _digests(
+        self, root: int, facts: Mapping[bytes, LocalFact], paths: Sequence[bytes]
+    ) -> list[tuple[bytes, bytes]]:
+        found = []
+        with Folders(root, system=self._means.system) as folders:
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    file = open_local(folders, path, cut=self._cut, system=self._means.system)
+                    try:
+                        if file.fact == facts[path]:
+                            found.append((path, file.file_digest()))
+                    finally:
+                        file.close()
+        self._means.progress.advance(files=len(paths), content_bytes=sum(facts[path].size for path in paths))
+        return found
+
+    # -- doing it --------------------------------------------------------------------------------
+
+    def execute(self, plan: PullPlan, state: State, facts: Mapping[bytes, LocalFact]) -> None:
+        """Carry out a plan that was checked."""
+        if plan.is_empty and state is State.OCCUPIED:
+            return
+        means = self._means
+        destination = open_destination(
+            self.path, state, clock=means.clock, durable=self.options.durable, system=means.system
+        )
+        try:
+            groups = [self._contents(plan.writes), self._contents(plan.late_writes)]
+            _preflight(destination, plan, [c for group in groups for c in group], facts)
+            files = [w for w in (*plan.writes, *plan.late_writes) if w.entry.kind == EntryKind.FILE]
+            means.progress.phase("downloading", total_files=len(files), total_bytes=plan.write_bytes)
+            fetcher = Fetcher(
+                self._backend,
+                destination,
+                cut=self._cut,
+                version=self._tree.version,
+                window_bytes=means.window_bytes,
+                damage=self._tables.locate_damage,
+            )
+            self._land(destination, fetcher, plan.writes, groups[0])
+            if isinstance(destination, OccupiedDestination):
+                self._remove(destination, plan.clears, must_go=True)
+                self._land(destination, fetcher, plan.late_writes, groups[1])
+                self._remove(destination, plan.removals, must_go=False)
+            destination.finish()
+            self._landed.files = [(w, destination.settled(w, status)) for w, status in self._landed.files]
+        except BaseException:
+            destination.abandon()
+            raise
+        finally:
+            destination.close()
+
+    def _contents(self, writes: Sequence[Write]) -> list[Content]:
+        """What has to be fetched, each content once."""
+        by_digest: dict[tuple[bytes, int], Content] = {}
+        for write in writes:
+            entry = write.entry
+            if entry.kind != EntryKind.FILE:
+                continue
+            content = by_digest.get((entry.digest, entry.size))
+            if content is not None:
+                content.writes.append(write)
+                continue
+            places, block = self._where[entry.path]
+            extents = self._tree.extents(places, block) if places.lists else places.extents
+            by_digest[entry.digest, entry.size] = Content([write], runs_of(extents, block.packs))
+        return list(by_digest.values())
+
+    def _land(
+        self, destination: Destination, fetcher: Fetcher, writes: Sequence[Write], contents: Sequence[Content]
+    ) -> None:
+        self._run(self._tasks(fetcher, contents, destination), fetcher)
+        with destination.folders() as folders:
+            for write in writes:
+                if write.entry.kind == EntryKind.LINK:
+                    destination.land_link(folders, write)
+                elif write.entry.kind == EntryKind.DIRECTORY:
+                    destination.land_folder(folders, write)
+        self._written.extend(write.path for write in writes)
+
+    def _tasks(
+        self, fetcher: Fetcher, contents: Sequence[Content], destination: Destination
+    ) -> Iterator[Callable[[], Landed]]:
+        """Work for the threads, made as they go on. Large files first: they take the longest to finish."""
+        small = []
+        for content in contents:
+            local = self._local_file(content, destination)
+            if local is None and is_small(content, window_bytes=fetcher.window_bytes):
+                small.append(content)
+                continue
+            runs, local = self._with_local(content, local)
+            parts = list(segments(runs, window_bytes=fetcher.window_bytes))
+            large = LargeFile(content, parts, local=local)
+            self._larges.append(large)
+            for number in range(len(parts)):
+                yield partial(fetcher.land_segment, large, number)
+        total = sum(content.size for content in small)
+        share = max(_MIN_WINDOW_BYTES, total // (self._means.jobs * _BATCHES_PER_JOB))
+        for batch in batches(
+            small, window_bytes=min(fetcher.window_bytes, share), max_files=_MAX_BATCH_FILES
+        ):
+            yield partial(fetcher.land_batch, batch)
+
+    def _local_file(self, content: Content, destination: Destination) -> LocalFile | None:
+        """An older version of the file here, if it is worth looking for chunks in it."""
+        write = content.writes[0]
+        fact = write.replaces
+        if fact is None or fact.kind != EntryKind.FILE or min(fact.size, content.stored_length) < _MIN_REUSED_BYTES:
+            return None
+        with destination.folders() as folders, contextlib.suppress(OSError):
+            return open_local(folders, write.path, cut=self._cut, system=self._means.system)
+        return None
+
+    def _with_local(self, content: Content, local: LocalFile | None) -> tuple[Sequence[Run], LocalFile | None]:
+        """Where a large file's content comes from, the local file's chunks taken first."""
+        if local is None:
+            return content.runs, None
+        try:
+            runs = list(
+                with_local(
+                    content.runs,
+                    tables=self._tables.get,
+                    local=local.index(),
+                    max_run_bytes=self._means.window_bytes,
+                )
+            )
+            if any(type(run) is LocalRun for run in runs):
+                return runs, local
+        except (OSError, CorruptData, ObjectNotFound):
+            pass  # fetching all of it needs neither the local file nor tables, and tells what is wrong
+        except BaseException:
+            local.close()
+            raise
+        local.close()
+        return content.runs, None
+
+    def _run(self, tasks: Iterator[Callable[[], Landed]], fetcher: Fetcher) -> None:
+        """Run tasks by a few threads; the first error ends all of them."""
+        jobs = self._means.jobs
+        pending: set[Future[Landed]] = set()
+        try:
+            with ThreadPoolExecutor(jobs, thread_name_prefix="pull") as pool:
+                try:
+                    for task in tasks:
+                        pending.add(pool.submit(task))
+                        if len(pending) >= 2 * jobs:
+                            pending = self._collect(pending)
+                    while pending:
+                        pending = self._collect(pending)
+                except BaseException:
+                    fetcher.cancelled.set()
+                    for future in pending:
+                        future.cancel()
+                    raise
+        finally:
+            # No thread is at work any more. Of what was finished nothing is removed by this.
+            for large in self._larges:
+                large.discard()
+            self._larges.clear()
+
+    def _collect(self, pending: set[Future[Landed]]) -> set[Future[Landed]]:
+        done, left = wait(pending, return_when=FIRST_COMPLETED)
+        # Those that were merely stopped say nothing about why.
+        for future in sorted(done, key=lambda f: isinstance(f.exception(), Cancelled)):
+            self._note(future.result())
+        return left
+
+    def _note(self, landed: Landed) -> None:
+        total = self._landed
+        total.files.extend(landed.files)
+        total.fetched_bytes += landed.fetched_bytes
+        total.reused_bytes += landed.reused_bytes
+        total.content_bytes += landed.content_bytes
+        self._means.progress.advance(
+            files=len(landed.files), content_bytes=landed.content_bytes, saved_bytes=landed.reused_bytes
+        )
+
+    def _remove(self, destination: OccupiedDestination, removals: Sequence[Removal], *, must_go: bool) -> None:
+        with Folders(destination.root, system=self._means.system) as folders:
+            for removal in removals:
+                if destination.remove(folders, removal, must_go=must_go):
+                    self._removed.append(removal.path)
+
+    # -- what came of it ---------------------------------------------------------------------------
+
+    def result(self, plan: PullPlan, facts: Mapping[bytes, LocalFact], incoming: Sequence[Entry]) -> DownloadResult:
+        unchanged = [e for e in plan.unchanged if e.kind == EntryKind.FILE]
+        synced = [
+            self._synced(w.entry, (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns))
+            for w, s in self._landed.files
+            if w.path == w.entry.path
+        ]
+        for entry in unchanged:
+            fact = facts[entry.path]
+            synced.append(self._synced(entry, (fact.inode, fact.size, fact.mtime_ns, fact.ctime_ns)))
+        return DownloadResult(
+            plan=plan,
+            written=tuple(self._written),
+            removed=tuple(self._removed),
+            kept=plan.kept,
+            conflicts=plan.conflicts,
+            fetched_bytes=self._landed.fetched_bytes,
+            reused_bytes=self._landed.reused_bytes + sum(e.size for e in unchanged),
+            content_bytes=self._landed.content_bytes,
+            synced=tuple(synced),
+            entries=tuple(incoming),
+        )
+
+    def _synced(self, entry: Entry, seen: tuple[int, int, int, int]) -> SyncedFile:
+        places, block = self._where[entry.path]
+        return SyncedFile(entry.path, entry, places, block.packs, *seen)
+
+
+def _preflight(
+    destination: Destination, plan: PullPlan, contents: Sequence[Content], facts: Mapping[bytes, LocalFact]
+) -> None:
+    """Refuse what can't end well, before a byte is fetched."""
+    writes = (*plan.writes, *plan.late_writes)
+    sizes = [(c.size - sum(r.content_length for r in c.runs if type(r) is ZeroRun), len(c.writes)) for c in contents]
+    replaced = sum(w.replaces.size for w in writes if w.replaces) + sum(r.fact.size for r in plan.clears)
+    check_room(
+        destination,
+        growth_bytes=sum(size * count for size, count in sizes) - replaced,
+        largest_bytes=max((size for size, _ in sizes), default=0),
+    )
+    gone = {r.path for r in (*plan.clears, *plan.removals)}
+    check_twins(destination, {w.path for w in writes} | {p for p in facts if p not in gone})
+    if facts:
+        changing = {split(path)[0] for path in gone.union(w.path for w in writes)}
+        check_rights(destination, sorted({_nearest(folder, facts) for folder in changing}))
+
+
+def _nearest(folder: bytes, facts: Mapping[bytes, LocalFact]) -> bytes:
+    """The deepest directory at or above ``folder`` that is there."""
+    while folder and (folder not in facts or facts[folder].kind != EntryKind.DIRECTORY):
+        folder = split(folder)[0]
+    return folder
