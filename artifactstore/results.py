@@ -1,0 +1,118 @@
+"""What the calls of a store answer: plain, frozen values, fit for printing and for JSON."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from artifactstore.manifest.diff import Change
+from artifactstore.transaction.records import GitState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionInfo:
+    """One version of a name.
+
+    Attributes:
+        version: ``name:v3``.
+        content_digest: 64 hexadecimal digits.
+        created: RFC 3339, by the uploader's clock.
+        aliases: That point to it now; `latest` is not among them.
+        content_bytes: Of all files. stored_bytes: of the packs it uses, as far as it uses them. new_bytes: what its
+            push added to the store.
+    """
+
+    name: str
+    version: str
+    slot: int
+    tx: str
+    content_digest: str
+    created: str
+    who: str = ""
+    host: str = ""
+    message: str = ""
+    git: GitState | None = None
+    labels: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    files: int = 0
+    directories: int = 0
+    links: int = 0
+    references: int = 0
+    content_bytes: int = 0
+    stored_bytes: int = 0
+    new_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderItem:
+    """One thing in a folder: a folder (``name`` ends without a slash), or a name that has versions."""
+
+    name: str
+    is_folder: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasInfo:
+    """Where an alias points, since when, and who moved it there."""
+
+    alias: str
+    version: str
+    moved: str
+    who: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveOptions:
+    """Attributes: all_versions: the whole name, not one version. dry_run: say what would go."""
+
+    all_versions: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveResult:
+    """What was removed (or would be, in a dry run). Its space returns with garbage collection.
+
+    Attributes:
+        versions: ``name:v3``, the newest first.
+        aliases: That pointed to one of them, and now point nowhere.
+    """
+
+    versions: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """A directory against a version: what changed since."""
+
+    directory: str
+    version: str
+    changes: Iterable[Change]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What versions take.
+
+    Attributes:
+        content_bytes: Of all files of all versions counted.
+        stored_bytes: Bytes of packs that they use, each pack's most used share once.
+        pack_bytes: Of the packs that they need, whole.
+        pack_count: How many packs.
+        small_pack_count: Packs under 4 MiB: what makes reading slow.
+        fragmentation: Share of the packs' bytes that these versions do not use, 0 to 1.
+    """
+
+    versions: int
+    files: int
+    content_bytes: int
+    stored_bytes: int
+    pack_bytes: int
+    pack_count: int
+    small_pack_count: int
+
+    @property
+    def fragmentation(self) -> float:
+        return 1 - self.stored_bytes / self.pack_bytes if self.pack_bytes else 0.0

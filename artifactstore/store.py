@@ -1,0 +1,304 @@
+"""One opened store: every operation by its name, each a call into the layer that does it.
+
+    with open_store() as store:
+        store.push("runs/1", "models/resnet")
+        store.pull("models/resnet", "elsewhere")
+"""
+
+import io
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO, Final, Self
+
+from artifactstore.backend.table import BackendOptions, local_path_of, open_backend
+from artifactstore.backend.protocol import Backend
+from artifactstore.catalog import Catalog
+from artifactstore.chunking import parse_cut_function
+from artifactstore.clock import SYSTEM_CLOCK, Clock
+from artifactstore.config import find_store
+from artifactstore.dedup.state import LocalState
+from artifactstore.errors import ConfigurationError, StoreNotFound, StoreReadOnly
+from artifactstore.initialise import initialise
+from artifactstore.manifest.diff import Change
+from artifactstore.manifest.model import Entry
+from artifactstore.names import Name, Reference, parse_reference
+from artifactstore.results import (
+    AliasInfo,
+    FolderItem,
+    RemoveOptions,
+    RemoveResult,
+    StatusReport,
+    Usage,
+    VersionInfo,
+)
+from artifactstore.transaction.records import StoreRecord, Writers
+from artifactstore.transaction.store_record import read_store
+from artifactstore.transaction.upload import Strategy
+from artifactstore.transfer.context import StoreContext
+from artifactstore.transfer.found import FollowLinks, OnError
+from artifactstore.transfer.progress import NULL_PROGRESS, Progress
+from artifactstore.transfer.provenance import author
+from artifactstore.transfer.push import PushOptions, PushResult, Source, push
+
+__all__ = [
+    "FolderItem",
+    "FollowLinks",
+    "OnError",
+    "PushOptions",
+    "PushResult",
+    "RemoveOptions",
+    "RemoveResult",
+    "StatusReport",
+    "Store",
+    "Strategy",
+    "Usage",
+    "VersionInfo",
+    "init_store",
+    "open_store",
+]
+
+_log = logging.getLogger(__name__)
+DEFAULT_MEMORY_BYTES: Final = 256 << 20
+DEFAULT_JOBS: Final = 8
+_DEFAULT_PUSH: Final = PushOptions()
+
+
+class Store:
+    """An opened store. Safe for threads; use it as a context manager, or `close` it.
+
+    Nothing is read when it is made: `store.json` is read with the first call that needs it.
+
+    Attributes:
+        url: Where it is, without secrets.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        backend: Backend,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        state: LocalState,
+        jobs: int = DEFAULT_JOBS,
+        memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        single_writer: bool = False,
+    ) -> None:
+        self.url: Final = backend.url
+        self._location = url
+        self._backend = backend
+        self._clock = clock
+        self._state = state
+        self._memory_bytes = memory_bytes
+        self._single_writer = single_writer
+        self._lock = threading.Lock()
+        self._record: StoreRecord | None = None
+        self._work = ThreadPoolExecutor(max(2, min(os.cpu_count() or 2, 8)), "artifactstore-work")
+        self._requests = ThreadPoolExecutor(jobs, "artifactstore-requests")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    def close(self) -> None:
+        """Give back threads, connections and local state. Calling it twice is fine."""
+        self._work.shutdown(cancel_futures=True)
+        self._requests.shutdown(cancel_futures=True)
+        self._backend.close()
+        self._state.close()
+
+    # -- what it is ----------------------------------------------------------------------------------
+
+    @property
+    def record(self) -> StoreRecord:
+        """`store.json`.
+
+        Raises:
+            StoreNotFound: No store here.
+            UnsupportedFormat: Written by a newer version.
+            ConfigurationError: The URL led to another store before.
+        """
+        with self._lock:
+            if self._record is None:
+                record = read_store(self._backend)
+                self._check_pin(record)
+                self._record = record
+            return self._record
+
+    @property
+    def store_id(self) -> str:
+        """32 hexadecimal digits."""
+        return self.record.store_id
+
+    def _check_pin(self, record: StoreRecord) -> None:
+        pinned = self._state.pinned_store(self.url)
+        if pinned is not None and pinned != record.store_id_bytes:
+            raise ConfigurationError(
+                "this URL led to another store before",
+                where=self.url,
+                next_step="If that is meant to be so, run `artifactstore init` for this URL once: it accepts the store "
+                "that is there now, and changes nothing in it.",
+            )
+        self._state.pin_store(self.url, record.store_id_bytes)
+
+    def init(self) -> bool:
+        """Make the store unless it is there; accept it where the URL led to another one before.
+
+        Returns:
+            Whether it was made now.
+
+        Raises:
+            StoreReadOnly: The storage allows one writer at a time, and that was not accepted.
+            BackendError: The storage can't be written or read.
+        """
+        done = initialise(self._location, self._backend, self._clock, single_writer=self._single_writer)
+        self._state.pin_store(self.url, done.record.store_id_bytes)
+        with self._lock:
+            self._record = done.record
+        return done.is_new
+
+    # -- moving --------------------------------------------------------------------------------------
+
+    def push(
+        self,
+        sources: Source | Sequence[Source],
+        name: str,
+        *,
+        options: PushOptions = _DEFAULT_PUSH,
+        progress: Progress = NULL_PROGRESS,
+    ) -> PushResult:
+        """Make a new version of ``name``: the content of a directory, or several paths under their own names.
+
+        A local folder that is absent or empty becomes a store first.
+
+        Raises:
+            InvalidName: Not a name.
+            As `transfer.push.push`.
+        """
+        target = Name(name)
+        many = [sources] if isinstance(sources, (str, bytes, os.PathLike)) else list(sources)
+        self._prepare_for_push(dry_run=options.dry_run)
+        return push(self._context(), many, target, options=options, progress=progress)
+
+    def _prepare_for_push(self, *, dry_run: bool) -> None:
+        try:
+            self.record  # noqa: B018 - asks the storage
+        except StoreNotFound:
+            if dry_run or not self._may_be_made():
+                raise
+            self.init()
+            _log.warning("made a new store at %s", self.url)
+        if not dry_run:
+            self._prepare_for_write()
+
+    def _prepare_for_write(self) -> None:
+        if self.record.writers is Writers.SINGLE and not self._single_writer:
+            raise StoreReadOnly(
+                "this store allows one writer at a time",
+                where=self.url,
+                next_step="When nobody else writes to it, say --single-writer.",
+            )
+
+    def _may_be_made(self) -> bool:
+        path = local_path_of(self._location)
+        return path is not None and (not os.path.lexists(path) or (os.path.isdir(path) and not os.listdir(path)))
+
+    # -- looking -------------------------------------------------------------------------------------
+
+    def list(self, folder: str = "") -> Iterator[FolderItem]:
+        """Folders and names directly in a folder."""
+        return self._catalog().folder(folder)
+
+    def versions(self, name: str) -> Iterator[VersionInfo]:
+        """Versions of a name, the newest first."""
+        return self._catalog().versions(Name(name))
+
+    def show(self, reference: str) -> VersionInfo:
+        """Everything known about one version."""
+        return self._catalog().version(parse_reference(reference))
+
+    def aliases(self, name: str) -> Iterator[AliasInfo]:
+        """Where the aliases of a name point."""
+        return self._catalog().aliases(Name(name))
+
+    def set_alias(self, reference: str, alias: str) -> AliasInfo:
+        """Make an alias point to a version."""
+        self._prepare_for_write()
+        return self._catalog().set_alias(parse_reference(reference), alias, author=author())
+
+    def remove(self, reference: str, *, options: RemoveOptions = RemoveOptions()) -> RemoveResult:
+        """Delete a version, or with `RemoveOptions.all_versions` all of them. Space returns with garbage collection."""
+        if not options.dry_run:
+            self._prepare_for_write()
+        return self._catalog().remove(parse_reference(reference), options=options, author=author())
+
+    def usage(self, reference: str | None = None) -> Usage:
+        """What a version, a name or the whole store takes."""
+        return self._catalog().usage(parse_reference(reference) if reference else None)
+
+    def _catalog(self) -> Catalog:
+        self.record  # noqa: B018 - a store that is not there, or is newer, says so before anything else
+        return Catalog(backend=self._backend, clock=self._clock, requests=self._requests)
+
+    def _context(self) -> StoreContext:
+        record = self.record
+        return StoreContext(
+            backend=self._backend,
+            clock=self._clock,
+            url=self.url,
+            store_id=record.store_id_bytes,
+            cut=parse_cut_function(record.cut),
+            state=self._state,
+            work=self._work,
+            requests=self._requests,
+            memory_bytes=self._memory_bytes,
+        )
+
+
+def open_store(
+    url: str | os.PathLike[str] | None = None,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    single_writer: bool = False,
+    jobs: int | None = None,
+    limit_rate_bytes: int | None = None,
+    max_memory_bytes: int | None = None,
+    state_path: str | os.PathLike[str] | None = None,
+) -> Store:
+    """The store at a URL or path; without one, the store that the settings name (`artifactstore config`).
+
+    Args:
+        single_writer: Write to storage that allows one writer at a time.
+        jobs: Requests at once.
+        limit_rate_bytes: Bytes a second at most, both ways together.
+        max_memory_bytes: Budget for buffers.
+        state_path: Folder of local state; by default in the user's data folder.
+
+    Raises:
+        ConfigurationError: A setting or the URL is wrong.
+    """
+    location = os.fspath(url) if url is not None else find_store().url
+    options = BackendOptions(jobs=jobs or DEFAULT_JOBS, limit_rate_bytes=limit_rate_bytes)
+    return Store(
+        location,
+        open_backend(location, clock=clock, options=options),
+        clock=clock,
+        state=LocalState(state_path, clock=clock),
+        jobs=jobs or DEFAULT_JOBS,
+        memory_bytes=max_memory_bytes or DEFAULT_MEMORY_BYTES,
+        single_writer=single_writer,
+    )
+
+
+def init_store(url: str | os.PathLike[str], *, single_writer: bool = False, clock: Clock = SYSTEM_CLOCK) -> Store:
+    """Make a store at ``url`` unless there is one, and open it."""
+    store = open_store(url, single_writer=single_writer, clock=clock)
+    store.init()
+    return store

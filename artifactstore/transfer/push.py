@@ -1,0 +1,410 @@
+"""Push: a directory of this machine becomes a version.
+
+    scan  ∥  begin: look at `gc/`, at the name and its newest version
+    unchanged by the signature of the scan?  → report it
+    reuse, read, send: `upload.ContentUpload`
+    unchanged by content?  → report it
+    commit, then remember what was learned
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final
+
+from artifactstore.backend.wrappers.discard import DiscardBackend
+from artifactstore.chunking import is_compiled
+from artifactstore.codec import Compression
+from artifactstore.dedup.base import Base
+from artifactstore.dedup.packs import PackSet, RecordedPack
+from artifactstore.dedup.rows import DirectoryRows, DirectoryRowsBuilder
+from artifactstore.dedup.state import Synced
+from artifactstore.digest import PackId
+from artifactstore.keys import TxId
+from artifactstore.manifest.model import EntryKind, EntryPlaces, PackRow
+from artifactstore.names import Name, check_alias
+from artifactstore.transaction.commit import commit, settle_early, settle_known, settle_unchanged
+from artifactstore.transaction.upload import Action, CommitResult, SlotDetails, Strategy, Upload, begin
+from artifactstore.transfer.context import StoreContext, UploadEnvironment
+from artifactstore.transfer.found import FollowLinks, Found, Notice, OnError, Scan, ScanOptions
+from artifactstore.transfer.progress import NULL_PROGRESS, Progress
+from artifactstore.transfer.provenance import provenance
+from artifactstore.transfer.scan import scan
+from artifactstore.transfer.upload import SMALL_PACK_BYTES, ContentUpload, KnownFile
+from artifactstore.tree import StoredTree
+
+_log = logging.getLogger(__name__)
+_PACK_MEMORY_BYTES: Final = 40 << 20
+_MAX_PACKS_IN_FLIGHT: Final = 6
+
+Source = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushOptions:
+    """How to push.
+
+    Attributes:
+        strategy: What to do when the name has a live version.
+        message, labels, metadata: Go into the version's record.
+        aliases: Move to the version once it is committed, or found unchanged.
+        include, exclude: gitignore patterns.
+        follow_links: Store what links point to instead of links.
+        one_file_system: Leave out what is mounted inside the tree.
+        compression: `AUTO` compresses a file where that saves enough (docs/decisions/0003-compression.md).
+        checksum: Read every file, even if it looks unchanged.
+        on_error: What to do about files that can't be read.
+        dry_run: Scan, read and compare; write nothing to the store.
+    """
+
+    strategy: Strategy = Strategy.VERSION
+    message: str = ""
+    aliases: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    metadata: dict[str, object] = field(default_factory=dict)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    follow_links: FollowLinks = FollowLinks.NEVER
+    one_file_system: bool = False
+    compression: Compression = Compression.AUTO
+    checksum: bool = False
+    on_error: OnError = OnError.FAIL
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushResult:
+    """What a push did.
+
+    Attributes:
+        action: `committed`, `replaced` (committed, and earlier versions deleted), `unchanged`, `skipped`, or
+            `planned` (dry run).
+        version: The version made, or the one that stands; None for a dry run of a name without versions.
+        new_bytes: Content bytes that were not in the store.
+        sent_bytes: Bytes of packs sent, or that would be.
+        replaced: Versions deleted by strategy `replace`.
+        notices: Paths left out, and why.
+        pack_count: Packs the version needs. small_pack_count: those under 4 MiB.
+    """
+
+    action: str
+    name: str
+    version: str | None
+    slot: int | None
+    content_digest: str
+    files: int
+    content_bytes: int
+    new_bytes: int
+    sent_bytes: int
+    aliases: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    pack_count: int = 0
+    small_pack_count: int = 0
+
+
+def push(
+    context: StoreContext,
+    sources: Sequence[Source],
+    name: Name,
+    *,
+    options: PushOptions,
+    progress: Progress = NULL_PROGRESS,
+) -> PushResult:
+    """Make a version of ``name`` out of what the sources hold.
+
+    Raises:
+        SourceError: A source is missing, can't be read, or kept changing. No version was made.
+        VersionExists: Strategy `error`, and the name has a live version.
+        CommitStateUnknown: It can't be found out whether the version was made.
+        BackendError: The storage failed. No version was made.
+    """
+    for alias in (*options.aliases, *options.labels):
+        check_alias(alias)
+    if not is_compiled():
+        _log.warning("the chunker runs as pure Python, some 200 times slower: install pyfastcdc from a wheel")
+    # Whatever the scan finds, the look at `gc/` and at the name is the same: both at once.
+    beginning = context.requests.submit(
+        begin, context.backend, context.clock, name=name, strategy=options.strategy
+    )
+    progress.phase("scanning", total_files=None, total_bytes=None)
+    try:
+        found = scan(sources, options=_scan_options(options), clock=context.clock)
+    except BaseException:
+        beginning.cancel()
+        raise
+    return _Push(context, found, options, progress, beginning).run(os.fsdecode(sources[0]))
+
+
+def _scan_options(options: PushOptions) -> ScanOptions:
+    return ScanOptions(
+        include=options.include,
+        exclude=options.exclude,
+        follow_links=options.follow_links,
+        one_file_system=options.one_file_system,
+        on_error=options.on_error,
+    )
+
+
+class _Push:
+    """One push, after the scan."""
+
+    def __init__(
+        self,
+        context: StoreContext,
+        found: Scan,
+        options: PushOptions,
+        progress: Progress,
+        beginning: "Future[Upload]",
+    ) -> None:
+        self._context = context
+        self._scan = found
+        self._options = options
+        self._progress = progress
+        self._upload = beginning.result()
+        self._signature = found.signature()
+        self._content: ContentUpload | None = None
+        self._sent: list[PackRow] = []
+        self._details = SlotDetails()
+
+    def run(self, source: str) -> PushResult:
+        upload, options = self._upload, self._options
+        origin = provenance(source)
+        self._details = SlotDetails(
+            who=origin.who,
+            host=origin.host,
+            message=options.message,
+            git=origin.git,
+            labels=options.labels,
+            metadata=options.metadata,
+        )
+        if not options.dry_run and (early := settle_early(upload, aliases=options.aliases)):
+            return self._result(early)
+        synced = self._unchanged_by_signature()
+        if synced is not None:
+            if options.dry_run:
+                return self._planned_unchanged()
+            known = settle_known(upload, tx=TxId(synced.tx), aliases=options.aliases, details=self._details)
+            if known is not None:
+                return self._result(known)
+        self._content = self._store_content()
+        if options.dry_run:
+            return self._planned(self._content)
+        result = self._commit(self._content)
+        self._remember(self._content, result)
+        return self._result(result)
+
+    def _unchanged_by_signature(self) -> Synced | None:
+        """The synced state that this tree still is, if its version is the latest one."""
+        context, latest = self._context, self._upload.latest
+        if latest is None or self._options.checksum or self._scan.skipped:
+            return None
+        synced = context.state.synced(context.store_id, self._scan.source_key, latest.name.text)
+        if synced is None or not synced.is_settled or synced.tx != latest.tx or synced.signature != self._signature:
+            return None
+        return synced
+
+    # -- content -------------------------------------------------------------------------------------
+
+    def _store_content(self) -> ContentUpload:
+        context, upload = self._context, self._upload
+        remembered = self._remembered_rows()
+        packs = PackSet(
+            context.backend,
+            recorded=lambda pack: context.state.recorded_pack(context.store_id, pack),
+            adopt=upload.adopt,
+        )
+        base = self._base(packs)
+        content = ContentUpload(
+            self._environment(),
+            self._scan,
+            packs,
+            base=base,
+            known_files=self._known_files(remembered),
+            on_error=self._options.on_error,
+        )
+        self._progress.phase(
+            "uploading", total_files=len(self._scan.found), total_bytes=self._scan.content_bytes
+        )
+        content.store(interrupted=self._interrupted(), adopt=upload.adopt)
+        return content
+
+    def _environment(self) -> UploadEnvironment:
+        context = self._context
+        backend = DiscardBackend(context.backend) if self._options.dry_run else context.backend
+        return UploadEnvironment(
+            backend=backend,
+            clock=context.clock,
+            store_id=context.store_id,
+            cut=context.cut,
+            compression=self._options.compression,
+            work=context.work,
+            transfers=context.requests,
+            packs_in_flight=max(1, min(_MAX_PACKS_IN_FLIGHT, context.memory_bytes // _PACK_MEMORY_BYTES - 1)),
+            on_put=self._ignore_pack if self._options.dry_run else self._record_pack,
+            progress=self._progress,
+        )
+
+    def _ignore_pack(self, row: PackRow) -> None:
+        """A dry run puts nothing."""
+
+    def _record_pack(self, row: PackRow) -> None:
+        """Its PUT was answered: an interrupted upload need not send it again."""
+        pack = RecordedPack(
+            pack=PackId(row.pack),
+            done_run=self._upload.done_run,
+            object_bytes=row.object_bytes,
+            table_bytes=row.table_bytes,
+        )
+        self._context.state.record_pack(self._context.store_id, pack, tx=self._upload.tx)
+        self._sent.append(row)
+        self._upload.heartbeat(lambda: tuple(self._sent), cut=str(self._context.cut))
+
+    def _base(self, packs: PackSet) -> Base | None:
+        """The newest live version, if its content is cut like ours: the second request is its root."""
+        latest, root = self._upload.latest, self._upload.latest_root()
+        if latest is None or root is None or root.cut != str(self._context.cut):
+            return None
+        condemned = self._upload.condemned([PackId(row.pack) for row in root.packs])
+        packs.ban(condemned)
+        tree = StoredTree(self._context.backend, root, version=latest.text)
+        return Base(tree, latest.tx, packs)
+
+    def _interrupted(self) -> list[RecordedPack]:
+        return self._context.state.pending_packs(self._context.store_id)
+
+    def _remembered_rows(self) -> dict[bytes, DirectoryRows]:
+        if self._options.checksum:
+            return {}
+        paths = [directory.absolute for directory in self._scan.directories]
+        return self._context.state.load_directories(self._context.store_id, paths)
+
+    def _known_files(self, remembered: dict[bytes, DirectoryRows]) -> list[KnownFile | None]:
+        rows_of = [remembered.get(directory.absolute) for directory in self._scan.directories]
+        return [_known(found, rows_of[found.directory]) for found in self._scan.found]
+
+    # -- the end -------------------------------------------------------------------------------------
+
+    def _commit(self, content: ContentUpload) -> CommitResult:
+        self._progress.phase("committing", total_files=None, total_bytes=None)
+        upload, options = self._upload, self._options
+        digest = content.content_digest()
+        unchanged = settle_unchanged(
+            upload,
+            content_digest=digest,
+            cut=str(self._context.cut),
+            aliases=options.aliases,
+            details=self._details,
+        )
+        if unchanged is not None:
+            return unchanged
+        return commit(upload, content, details=self._details, aliases=options.aliases)
+
+    def _remember(self, content: ContentUpload, result: CommitResult) -> None:
+        """What the next push of this tree need not find out again. Losing it costs time only."""
+        context, version = self._context, result.version
+        if result.action is Action.SKIPPED:
+            return
+        context.state.mark_committed(context.store_id, self._upload.tx)
+        context.state.save_directories(context.store_id, self._rows_to_remember(content))
+        if not content.skipped:
+            synced = Synced(
+                store_id=context.store_id,
+                directory=self._scan.source_key,
+                name=version.name.text,
+                slot=version.slot,
+                tx=version.tx,
+                content_digest=content.content_digest(),
+                signature=self._signature,
+                is_settled=self._scan.is_settled() and not content.changed_since_scan,
+                url=context.url,
+            )
+            context.state.record_synced(synced, content.entries())
+
+    def _rows_to_remember(self, content: ContentUpload) -> dict[bytes, DirectoryRows]:
+        builders: dict[int, DirectoryRowsBuilder] = {}
+        directories = self._scan.directories
+        for row, found in enumerate(self._scan.found):
+            if found.kind != EntryKind.FILE or (entry := content.entry_of(row)) is None:
+                continue
+            builder = builders.get(found.directory)
+            if builder is None:
+                builder = builders[found.directory] = DirectoryRowsBuilder(observed_at=self._scan.started_at)
+            builder.add(
+                content.seen.get(row, found),
+                digest=entry.digest,
+                xxh3=entry.xxh3,
+                places=EntryPlaces(content.extents_of(row)),
+                pack_id=content.pack_id,
+            )
+        return {directories[i].absolute: builder.build() for i, builder in builders.items()}
+
+    # -- results -------------------------------------------------------------------------------------
+
+    def _result(self, result: CommitResult) -> PushResult:
+        content, version = self._content, result.version
+        record = version.record
+        action = "replaced" if result.replaced and result.action is Action.COMMITTED else result.action.value
+        packs = content.pack_rows() if content is not None else ()
+        return PushResult(
+            action=action,
+            name=version.name.text,
+            version=version.text,
+            slot=version.slot,
+            content_digest=record.content,
+            files=record.files,
+            content_bytes=record.content_bytes,
+            new_bytes=content.new_content_bytes if content is not None else 0,
+            sent_bytes=content.sent_bytes if content is not None else 0,
+            aliases=tuple(move.alias for move in result.moves),
+            replaced=tuple(f"{version.name}:v{slot}" for slot in result.replaced),
+            notices=self._notices(),
+            pack_count=len(packs),
+            small_pack_count=sum(row.object_bytes < SMALL_PACK_BYTES for row in packs),
+        )
+
+    def _planned(self, content: ContentUpload) -> PushResult:
+        latest, digest = self._upload.latest, content.content_digest().hex()
+        is_unchanged = latest is not None and latest.record.content == digest
+        return PushResult(
+            action="unchanged" if is_unchanged else "planned",
+            name=self._upload.name.text,
+            version=latest.text if latest is not None else None,
+            slot=latest.slot if latest is not None else None,
+            content_digest=digest,
+            files=content.counts.files,
+            content_bytes=content.counts.content_bytes,
+            new_bytes=content.new_content_bytes,
+            sent_bytes=content.sent_bytes,
+            notices=self._notices(),
+        )
+
+    def _planned_unchanged(self) -> PushResult:
+        latest = self._upload.latest
+        assert latest is not None
+        return PushResult(
+            action="unchanged",
+            name=self._upload.name.text,
+            version=latest.text,
+            slot=latest.slot,
+            content_digest=latest.record.content,
+            files=latest.record.files,
+            content_bytes=latest.record.content_bytes,
+            new_bytes=0,
+            sent_bytes=0,
+            notices=self._notices(),
+        )
+
+    def _notices(self) -> tuple[Notice, ...]:
+        skipped = self._content.skipped if self._content is not None else []
+        return (*self._scan.notices, *self._scan.skipped, *skipped)
+
+
+def _known(found: Found, rows: DirectoryRows | None) -> KnownFile | None:
+    """What is remembered of a file, if it still stands for it."""
+    if rows is None or found.kind != EntryKind.FILE or (row := rows.find(found)) is None:
+        return None
+    entry = rows.entry(row, found.path, executable=found.executable)
+    return KnownFile(entry, rows.places(row).extents, rows.packs)

@@ -1,0 +1,385 @@
+"""One upload's content: which files are read, what is reused, and the manifest over all of it.
+
+The order of requests is that of docs/protocol.md, "Upload": `begin` came before this, so
+whatever is learned here counts as seen; packs go out while files are read; then the extent
+lists, the blocks and, from `encode_root`, the root. `replace` goes through the same code
+again for the files whose packs were condemned meanwhile.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from artifactstore.codec import Codec, encode
+from artifactstore.dedup.base import Base, TableLoader, translate
+from artifactstore.dedup.known import KnownChunks
+from artifactstore.dedup.packs import PackSet, RecordedPack
+from artifactstore.digest import Digest, PackId
+from artifactstore.errors import SourceChanged, SourceError
+from artifactstore.manifest.build import (
+    BlockIndex,
+    BuiltPage,
+    RootDetails,
+    assemble_root,
+    blocks_to_store,
+    build_blocks,
+    build_extent_list,
+    build_pages,
+    count_entries,
+    locate_blocks,
+    needs_list,
+    reusable,
+)
+from artifactstore.manifest.format import content_digest, encode_root, root_digest
+from artifactstore.manifest.model import (
+    HOLE,
+    NO_PLACES,
+    Counts,
+    Entry,
+    EntryKind,
+    EntryPlaces,
+    Extent,
+    PackRow,
+    StoredChunk,
+)
+from artifactstore.names import Name
+from artifactstore.pack.format import ChunkKind
+from artifactstore.transaction.upload import EncodedRoot
+from artifactstore.transfer.context import UploadEnvironment
+from artifactstore.transfer.feed import Feed
+from artifactstore.transfer.found import Found, Notice, OnError, Scan
+from artifactstore.transfer.packing import PackSender
+from artifactstore.transfer.pipeline import Pipeline, StoredFile
+from artifactstore.transfer.read import SourceReader
+
+SMALL_PACK_BYTES = 4 << 20
+MAX_SMALL_PACKS = 64
+ROOT_NONCE_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What local state remembers of an unchanged file: its entry, and its extents over a list of pack ids."""
+
+    entry: Entry
+    extents: tuple[Extent, ...]
+    packs: Sequence[bytes]
+
+
+class ContentUpload:
+    """The content of one scan on its way into the store. Implements `transaction.upload.RootSource`.
+
+    Args:
+        base: The version it builds on, or None.
+        known_files: For each row of the scan what local state remembers of it, or None.
+        interrupted: Packs of earlier uploads of this user that never committed.
+    """
+
+    def __init__(
+        self,
+        environment: UploadEnvironment,
+        scan: Scan,
+        packs: PackSet,
+        *,
+        base: Base | None,
+        known_files: Sequence[KnownFile | None],
+        on_error: OnError,
+    ) -> None:
+        self._env = environment
+        self._scan = scan
+        self._packs = packs
+        self._base = base
+        self._known_files = known_files
+        self._on_error = on_error
+        self._rows: dict[int, tuple[Entry, tuple[Extent, ...]]] = {}
+        self._list_places: dict[bytes, tuple[EntryPlaces, dict[int, int]]] = {}
+        self._index = BlockIndex(blocks=())
+        self._pages: list[tuple[BuiltPage, StoredChunk]] = []
+        self._counts = Counts()
+        self._other_names: list[int] = []
+        self.skipped: list[Notice] = []
+        self.seen: dict[int, Found] = {}
+        self.sent_bytes = 0
+        self.sent_packs = 0
+        self.saved_bytes = 0
+
+    # -- content -------------------------------------------------------------------------------------
+
+    def store(self, *, interrupted: Sequence[RecordedPack], adopt: Callable[[int], None]) -> None:
+        """Put everything the version needs, its metadata included, and wait until the storage has it.
+
+        Args:
+            interrupted: Packs of earlier uploads of this user that never committed; what still answers is reused.
+            adopt: Told the *d* of each of those.
+
+        Raises:
+            SourceError: A file can't be read, or kept changing.
+            BackendError: A pack could not be stored.
+        """
+        to_read = self._without_other_names(self._reuse_known_files())
+        self._store_files(to_read, interrupted=interrupted, adopt=adopt)
+        self._store_other_names(adopt)
+        small = self._small_packs()
+        if len(small) > MAX_SMALL_PACKS:
+            self._put_again(small)
+        self._store_metadata()
+
+    def replace(self, packs: frozenset[PackId]) -> None:
+        """Put again what is needed of these condemned packs (`RootSource`).
+
+        Raises:
+            SourceChanged: A file that was in them is not what it was.
+        """
+        self._put_again(packs)
+        self._store_metadata()
+
+    def encode_root(self, *, done_run: int, target: Name) -> EncodedRoot:
+        """The root over what is stored (`RootSource`)."""
+        details = RootDetails(
+            cut=str(self._env.cut),
+            counts=self._counts,
+            target=str(target),
+            done_run=done_run,
+            nonce=self._env.clock.random_bytes(ROOT_NONCE_BYTES),
+            base_tx=self._base.tx if self._base else "",
+        )
+        root = assemble_root(self._index, details, pages=self._pages, packs=self._packs)
+        body = encode_root(root)
+        return EncodedRoot(
+            body=body,
+            digest=root_digest(body),
+            packs=frozenset(PackId(row.pack) for row in root.packs),
+            content_digest=Digest(root.content_digest),
+            cut=root.cut,
+            counts=root.counts,
+            stored_bytes=sum(row.used_bytes for row in root.packs),
+            new_bytes=self.sent_bytes,
+        )
+
+    def content_digest(self) -> Digest:
+        """The content digest of what is stored."""
+        blocks = self._index.blocks
+        return content_digest(str(self._env.cut), ((b.content_digest, b.entry_count) for b in blocks))
+
+    def entries(self) -> list[Entry]:
+        """All entries, in order."""
+        return [self._rows[row][0] for row in sorted(self._rows)]
+
+    def extents_of(self, row: int) -> tuple[Extent, ...]:
+        """Places of a file of the scan, over the numbers that `pack_id` knows."""
+        return self._rows[row][1]
+
+    def pack_id(self, number: int) -> PackId:
+        return self._packs.id_of(number)
+
+    def pack_rows(self) -> tuple[PackRow, ...]:
+        """The packs that the version needs."""
+        return tuple({row.pack: row for block in self._index.blocks for row, _ in block.used}.values())
+
+    @property
+    def counts(self) -> Counts:
+        return self._counts
+
+    @property
+    def new_content_bytes(self) -> int:
+        """Content bytes that had to be stored."""
+        return max(0, self._counts.content_bytes - self.saved_bytes)
+
+    @property
+    def changed_since_scan(self) -> bool:
+        """Whether a file was not what the scan saw by the time it was read."""
+        return any(seen is not self._scan.found[row] for row, seen in self.seen.items())
+
+    def entry_of(self, row: int) -> Entry | None:
+        return self._rows[row][0] if row in self._rows else None
+
+    def _reuse_known_files(self) -> list[int]:
+        """Fill in what needs no reading; returns the rows that do."""
+        named = {PackId(p) for known in self._known_files if known is not None for p in known.packs}
+        self._packs.ask(named, self._env.transfers)
+        to_read: list[int] = []
+        for row, found in enumerate(self._scan.found):
+            if found.kind != EntryKind.FILE:
+                self._rows[row] = Entry(found.path, found.kind, target=found.target), ()
+                continue
+            known = self._known_files[row]
+            extents = translate(known.extents, known.packs, self._packs) if known is not None else None
+            if known is None or extents is None:
+                to_read.append(row)
+                continue
+            self._rows[row] = _entry(found, known.entry.digest, known.entry.xxh3), extents
+            self.saved_bytes += found.size
+        reused = len(self._scan.found) - len(to_read)
+        self._env.progress.advance(files=reused, content_bytes=self.saved_bytes, saved_bytes=self.saved_bytes)
+        return to_read
+
+    def _without_other_names(self, rows: list[int]) -> list[int]:
+        """These rows but for further names of a file that is among them: hard links are read once."""
+        found, first_name = self._scan.found, self._scan.hard_links
+        if not first_name:
+            return rows
+        paths = {found[row].path for row in rows}
+        self._other_names = [row for row in rows if first_name.get(found[row].path) in paths]
+        left = set(self._other_names)
+        return [row for row in rows if row not in left]
+
+    def _store_other_names(self, adopt: Callable[[int], None]) -> None:
+        """Further names of files that were read: the same content, unless somebody broke the link meanwhile."""
+        if not self._other_names:
+            return
+        rows = {entry.path: row for row, (entry, _) in self._rows.items()}
+        again = []
+        for row in self._other_names:
+            found = self._scan.found[row]
+            first = rows.get(self._scan.hard_links[found.path])
+            if first is None or self.seen.get(first) is not self._scan.found[first]:
+                again.append(row)
+                continue
+            entry, extents = self._rows[first]
+            self._rows[row] = _entry(found, entry.digest, entry.xxh3), extents
+            self.saved_bytes += found.size
+            self._env.progress.advance(files=1, content_bytes=found.size, saved_bytes=found.size)
+        self._store_files(again, interrupted=(), adopt=adopt)
+
+    def _store_files(
+        self, rows: Sequence[int], *, interrupted: Sequence[RecordedPack], adopt: Callable[[int], None]
+    ) -> None:
+        """Read these rows and give every chunk of them a place."""
+        if not rows:
+            return
+        known = KnownChunks()
+        tables = TableLoader(self._env.backend, self._packs, known, self._env.transfers)
+        tables.load_recorded(interrupted, adopt)
+        found = self._scan.found
+        if self._base is not None:
+            self._base.use_tables(tables)
+            self._base.load_for([found[row].path for row in rows], sum(found[row].size for row in rows))
+        sender = PackSender(self._env, self._packs, known)
+        pipeline = Pipeline(self._env, sender, self._packs, known, same_file=self._same_file)
+        try:
+            with SourceReader(self._scan) as reader:
+                feed = Feed(
+                    reader,
+                    ((row, found[row]) for row in rows),
+                    cut=self._env.cut,
+                    before_large=self._before_large,
+                    on_unreadable=self._unreadable,
+                )
+                self._take(pipeline.run(feed), pipeline)
+            sender.flush()
+        finally:
+            self._close_sender(sender)
+        self.saved_bytes += pipeline.saved_bytes
+
+    def _take(self, stored: Iterable[StoredFile], pipeline: Pipeline) -> None:
+        saved = 0
+        for file in stored:
+            self._rows[file.row] = _entry(file.seen, file.digest, file.xxh3), file.extents
+            self.seen[file.row] = file.seen
+            self._env.progress.advance(
+                files=1, content_bytes=file.seen.size, saved_bytes=pipeline.saved_bytes - saved
+            )
+            saved = pipeline.saved_bytes
+
+    def _same_file(self, digest: bytes) -> tuple[Extent, ...] | None:
+        return self._base.same_file(digest) if self._base is not None else None
+
+    def _before_large(self, row: int) -> None:
+        if self._base is not None:
+            self._base.learn_old_content(self._scan.found[row].path)
+
+    def _unreadable(self, row: int, error: SourceError) -> None:
+        if self._on_error is not OnError.SKIP:
+            raise error
+        self.skipped.append(Notice(self._scan.found[row].path, error.what))
+
+    def _close_sender(self, sender: PackSender) -> None:
+        sender.abandon()
+        self.sent_bytes += sender.sent_bytes
+        self.sent_packs += sender.sent_packs
+
+    # -- packs that may not be kept ------------------------------------------------------------------
+
+    def _small_packs(self) -> set[PackId]:
+        """Packs so small that reading many of them would cost a request each time."""
+        numbers = {e.pack for _, extents in self._rows.values() for e in extents if e.pack != HOLE}
+        rows = [self._packs.row(number) for number in numbers]
+        return {PackId(row.pack) for row in rows if row.object_bytes < SMALL_PACK_BYTES}
+
+    def _put_again(self, packs: Collection[PackId]) -> None:
+        """Store the content that lies in these packs in new ones, from the source."""
+        self._packs.ban(packs)
+        rows = [
+            row
+            for row, (_, extents) in self._rows.items()
+            if any(e.pack != HOLE and self._packs.is_banned(e.pack) for e in extents)
+        ]
+        before = {row: self._rows.pop(row)[0] for row in sorted(rows)}
+        self._store_files(list(before), interrupted=(), adopt=lambda _: None)
+        for row, entry in before.items():
+            now = self.entry_of(row)
+            if now is None or now.digest != entry.digest:
+                raise SourceChanged(
+                    "the store gave up a pack that this upload relied on, and a file that was in it has changed since",
+                    where=str(self._scan.found[row].path),
+                )
+
+    # -- metadata ------------------------------------------------------------------------------------
+
+    def _store_metadata(self) -> None:
+        """Cut entries into blocks and put those that the base does not have.
+
+        A block names packs by id, and a pack's id follows from all its chunks. So content, extent lists, blocks and
+        index pages each go into packs of their own, in this order.
+        """
+        entries = self.entries()
+        self._counts = count_entries(entries)
+        places, list_used = self._place_entries()
+        banned = self._packs.banned
+        reuse = reusable(self._base.tree.rows(), avoid=banned) if self._base is not None else {}
+        blocks = build_blocks(entries, places, packs=self._packs, list_used=list_used, reuse=reuse)
+        stored = self._put_metadata(ChunkKind.BLOCK, [(b.raw, b.digest) for b in blocks_to_store(blocks)])
+        self._index = locate_blocks(blocks, stored, packs=self._packs)
+        pages = build_pages(self._index)
+        page_places = self._put_metadata(ChunkKind.INDEX_PAGE, [(page.raw, page.digest) for page in pages])
+        self._pages = list(zip(pages, page_places, strict=True))
+
+    def _place_entries(self) -> tuple[list[EntryPlaces], dict[bytes, dict[int, int]]]:
+        """Places row by row, those of very many extents as lists that are stored here."""
+        rows = sorted(self._rows)
+        lists = {
+            row: build_extent_list(self._rows[row][1], packs=self._packs)
+            for row in rows
+            if needs_list(self._rows[row][1])
+        }
+        pieces = [piece for row in lists for piece in lists[row].pieces]
+        stored = iter(self._put_metadata(ChunkKind.EXTENT_LIST, pieces))
+        list_places = {
+            row: EntryPlaces(lists=tuple(next(stored) for _ in built.pieces)) for row, built in lists.items()
+        }
+        places = []
+        for row in rows:
+            extents = self._rows[row][1]
+            places.append(list_places.get(row) or (EntryPlaces(extents) if extents else NO_PLACES))
+        return places, {self._rows[row][0].path: dict(built.used) for row, built in lists.items()}
+
+    def _put_metadata(self, kind: ChunkKind, chunks: Sequence[tuple[bytes, Digest]]) -> list[StoredChunk]:
+        """Store metadata chunks in packs of their own."""
+        if not chunks:
+            return []
+        sender = PackSender(self._env, self._packs, KnownChunks(budget_bytes=0))
+        stored = []
+        try:
+            for raw, digest in chunks:
+                codec, encoded = encode(raw, Codec.ZSTD)
+                number, chunk, offset, stored_length = sender.add(
+                    kind=kind, digest=digest, codec=codec, encoded=encoded, raw_length=len(raw)
+                )
+                stored.append(StoredChunk(number, chunk, offset, stored_length, digest))
+            sender.flush()
+        finally:
+            self._close_sender(sender)
+        return stored
+
+
+def _entry(found: Found, digest: bytes, xxh3: bytes) -> Entry:
+    return Entry(found.path, found.kind, found.size, found.executable, digest, xxh3)
