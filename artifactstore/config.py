@@ -34,9 +34,12 @@ _MAX_FILE_BYTES: Final = 1 << 20
 _MIN_MEMORY_BYTES: Final = 64 << 20
 _KEYS: Final = ("store", "state_dir", "jobs", "limit_rate", "max_memory", "compression")
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(ib|b)?", re.IGNORECASE | re.ASCII)
-_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_USERINFO: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s'\"@]*@")
-_QUERY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^?#\s'\"]*\?)[^#\s'\"]*")
+_URL: Final = re.compile(r"(?:[A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]*://")
+_USERINFO: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s'\"]*@")
+_QUERY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^?\s'\"]*\?)([^\s'\"]*)")
+_PLAIN_PARAMETERS: Final = frozenset(
+    "endpoint_url region profile addressing sse upload_check requester_pays anonymous".split()
+)
 _HEADER: Final = re.compile(
     r"((?:authorization|x-amz-security-token|x-amz-signature|signature)['\"]?\s*[:=]\s*b?['\"]?)[^'\"\r\n]+",
     re.IGNORECASE,
@@ -209,8 +212,23 @@ def parse_size(text: str) -> int:
 
 
 def redact_url(url: str) -> str:
-    """``url`` without its secrets: user and password become ``***``, and so does everything after ``?``."""
-    return _QUERY.sub(r"\1***", _USERINFO.sub(r"\1***@", url))
+    """``url`` without its secrets.
+
+    User and password become ``***``, and so does every parameter after ``?`` that is not known to hold none.
+    """
+    return _QUERY.sub(_redact_query, _USERINFO.sub(r"\1***@", url))
+
+
+def _redact_query(match: re.Match[str]) -> str:
+    pairs = match.group(2).split("&")
+    return match.group(1) + "&".join(_redact_parameter(pair) for pair in pairs)
+
+
+def _redact_parameter(pair: str) -> str:
+    key, equals, value = pair.partition("=")
+    if not equals or key not in _PLAIN_PARAMETERS or "@" in value or "%40" in value:
+        return f"{key}=***" if equals else "***"
+    return pair
 
 
 def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:

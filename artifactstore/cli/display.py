@@ -11,6 +11,11 @@ from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+_WITH_TOTAL = (
+    "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}{unit}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+)
+_WITHOUT_TOTAL = "{desc} [{elapsed}]"
+
 _lock = threading.RLock()
 _shown: "BarProgress | None" = None
 
@@ -37,7 +42,9 @@ class BarProgress:
     def __init__(self) -> None:
         self._bar: tqdm[object] | None = None
         self._total_files: int | None = None
+        self._name = ""
         self._files = 0
+        self._content_bytes = 0
         self._saved_bytes = 0
 
     def phase(self, name: str, *, total_files: int | None, total_bytes: int | None) -> None:
@@ -49,16 +56,18 @@ class BarProgress:
             # The default lock is one for many processes: it costs 20 ms and a semaphore that we don't need.
             tqdm.set_lock(_lock)
             tqdm.monitor_interval = 0
-            self._total_files, self._files, self._saved_bytes = total_files, 0, 0
+            self._name, self._total_files = name, total_files
+            self._files = self._content_bytes = self._saved_bytes = 0
             self._bar = tqdm(
                 desc=name,
-                total=total_bytes,
-                unit="B",
+                total=total_bytes or None,
+                unit="iB",
                 unit_scale=True,
                 unit_divisor=1024,
                 leave=False,
                 dynamic_ncols=True,
                 file=sys.stderr,
+                bar_format=_WITH_TOTAL if total_bytes else _WITHOUT_TOTAL,
             )
             _shown = self
 
@@ -67,9 +76,15 @@ class BarProgress:
             if self._bar is None:
                 return
             self._files += files
+            self._content_bytes += content_bytes
             self._saved_bytes += saved_bytes
-            self._bar.set_postfix_str(self._details(), refresh=False)
-            self._bar.update(content_bytes)
+            if self._bar.total is None:
+                self._bar.set_description_str(f"{self._name}: {self._details_without_total()}", refresh=False)
+                # tqdm draws at most ten times a second, but only when its count has moved.
+                self._bar.update(content_bytes or 1)
+            else:
+                self._bar.set_postfix_str(self._details(), refresh=False)
+                self._bar.update(content_bytes)
 
     def clear(self) -> None:
         """Wipe the bar off the line; the next report draws it again."""
@@ -92,3 +107,6 @@ class BarProgress:
         if self._saved_bytes:
             details += f", {human_bytes(self._saved_bytes)} saved"
         return details
+
+    def _details_without_total(self) -> str:
+        return self._details() + (f", {human_bytes(self._content_bytes)}" if self._content_bytes else "")

@@ -7,7 +7,7 @@ from enum import IntEnum
 import click
 
 from artifactstore import errors
-from artifactstore.cli.output import json_path, printable
+from artifactstore.cli.output import json_path, json_text, printable
 
 _SHOWN_PATHS = 10
 
@@ -105,7 +105,7 @@ def error_document(error: Exception) -> str:
 
 def _without_surrogates(value: object) -> object:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
+        return json_text(value)
     if isinstance(value, dict):
         return {key: _without_surrogates(item) for key, item in value.items()}
     return value

@@ -10,6 +10,8 @@ from artifactstore.config import redact, secrets_of
 from artifactstore.errors import ConfigurationError
 
 _PACKAGE = "artifactstore"
+NOTICE = logging.INFO + 5
+"""Between info and warning: shown as ``note:``, unless ``--quiet``. For what people should hear once."""
 _FILE_LAYOUT = "%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
 
 
@@ -35,6 +37,8 @@ class _Console(logging.Handler):
                 label = f"{error_label()} "
             elif record.levelno >= logging.WARNING:
                 label = f"{warning_label()} "
+            elif record.levelno == NOTICE:
+                label = "note: "
             display.write_line(label + self.format(record))
         except (OSError, ValueError):
             self.handleError(record)
@@ -59,11 +63,17 @@ def set_up(invocation: Invocation) -> None:
                 handler.close()
     console = _Console()
     console.setFormatter(_Redacting("%(message)s"))
-    console.setLevel(logging.DEBUG if invocation.verbosity else logging.WARNING)
+    console.setLevel(_console_level(invocation))
     root.addHandler(console)
-    package.setLevel(logging.DEBUG if invocation.verbosity or invocation.log_file else logging.WARNING)
+    package.setLevel(logging.DEBUG if invocation.log_file else _console_level(invocation))
     if invocation.log_file:
         root.addHandler(_log_file(invocation.log_file))
+
+
+def _console_level(invocation: Invocation) -> int:
+    if invocation.verbosity:
+        return logging.DEBUG
+    return logging.WARNING if invocation.quiet else NOTICE
 
 
 def _log_file(path: str) -> logging.Handler:

@@ -119,7 +119,8 @@ def _show(error: Exception, invocation: Invocation, arguments: Sequence[str]) ->
 
 
 def _show_interruption(invocation: Invocation) -> None:
-    sys.stderr.write(f"\n{interrupted_text(invocation.command)}\n")
+    end_of_echo = "\n" if sys.stderr.isatty() else ""  # the terminal has printed ^C
+    sys.stderr.write(f"{end_of_echo}{interrupted_text(invocation.command)}\n")
     sys.stderr.flush()
 
 

@@ -5,7 +5,7 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -45,6 +45,11 @@ def json_path(path: bytes, *, field: str = "path") -> dict[str, str]:
     except UnicodeDecodeError:
         encoded = base64.b64encode(path).decode("ascii")
         return {field: path.decode("utf-8", "replace"), f"{field}_base64": encoded}
+
+
+def json_text(text: str) -> str:
+    """Text for programs: what came in as bytes that are not UTF-8 becomes U+FFFD, which every JSON reader takes."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def human_bytes(count: int) -> str:
@@ -89,16 +94,27 @@ def print_json(kind: str, fields: Mapping[str, object]) -> None:
     click.echo(json.dumps({"schema": f"artifactstore/{kind}/1", **fields}, indent=2))
 
 
-def print_json_items(kind: str, fields: Mapping[str, object], items: Iterable[Mapping[str, object]]) -> None:
-    """One JSON document whose list ``items`` is written as it comes, however long it is."""
+def print_json_items(
+    kind: str,
+    fields: Mapping[str, object],
+    items: Iterable[Mapping[str, object]],
+    *,
+    closing: Callable[[], Mapping[str, object]] = dict,
+) -> None:
+    """One JSON document whose list ``items`` is written as it comes, however long it is.
+
+    Args:
+        fields: What stands before ``items``.
+        closing: Called after the last item, for what stands after them.
+    """
     head = json.dumps({"schema": f"artifactstore/{kind}/1", **fields}, indent=2)
     click.echo(head.removesuffix("\n}") + ',\n  "items": [', nl=False)
     separator = "\n    "
     for window in _windows(items):
-        text = ",\n    ".join(json.dumps(item) for item in window)
-        click.echo(separator + text, nl=False)
+        click.echo(separator + ",\n    ".join(json.dumps(item) for item in window), nl=False)
         separator = ",\n    "
-    click.echo("\n  ]\n}")
+    rest = "".join(f",\n  {json.dumps(key)}: {json.dumps(value)}" for key, value in closing().items())
+    click.echo(f"\n  ]{rest}\n}}")
 
 
 def print_table(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from artifactstore.transaction.records import Author, GitState
+
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 _SMALL_FILE_BYTES: Final = 4096
 _PACKED_REFS_BYTES: Final = 64 << 20
@@ -24,38 +26,44 @@ class Provenance:
     Attributes:
         who: The user's login name, or the number where it has none.
         host: This machine's name.
-        git_commit: The commit checked out around the source, or empty. The tree may have changed since.
+        git: The commit and branch checked out around the source, or None. The tree may have changed since.
     """
 
     who: str
     host: str
-    git_commit: str
+    git: GitState | None
 
 
 def provenance(source: str | os.PathLike[str]) -> Provenance:
     """What is known about an upload of ``source``. Never raises; unknown parts are empty."""
-    return Provenance(who=_who(), host=_plain(os.uname().nodename), git_commit=git_commit(source))
+    return Provenance(who=_who(), host=_plain(os.uname().nodename), git=git_state(source))
 
 
-def git_commit(directory: str | os.PathLike[str]) -> str:
-    """The commit checked out around ``directory``, in hexadecimal.
+def author() -> Author:
+    """The user and machine, as records name them."""
+    return Author(who=_who(), host=_plain(os.uname().nodename))
 
-    Follows ``.git`` files (work trees, submodules), loose and packed references.
+
+def git_state(directory: str | os.PathLike[str]) -> GitState | None:
+    """What is checked out around ``directory``: the commit, and the branch where there is one.
+
+    Follows ``.git`` files (work trees, submodules), loose and packed references. Remotes are left
+    alone: their URLs may hold passwords.
 
     Returns:
-        40 or 64 hexadecimal digits; empty outside a work tree, before the first commit, and where
-        git's files are not readable or of a kind not known here (reftable).
+        None outside a work tree, before the first commit, and where git's files are not readable or
+        of a kind not known here (reftable).
     """
     try:
         git_directory = _git_directory(Path(os.path.abspath(directory)))
         if git_directory is None:
-            return ""
+            return None
         head = _read(git_directory / "HEAD")
-        if not head.startswith("ref: "):
-            return _as_commit(head)
-        return _resolve(git_directory, head.removeprefix("ref: "))
+        reference = head.removeprefix("ref: ") if head.startswith("ref: ") else ""
+        commit = _resolve(git_directory, reference) if reference else _as_commit(head)
     except (OSError, ValueError):
-        return ""
+        return None
+    return GitState(commit=commit, branch=_plain(reference.removeprefix("refs/heads/"))) if commit else None
 
 
 def _who() -> str:

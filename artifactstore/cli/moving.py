@@ -1,0 +1,197 @@
+"""``push`` and ``pull``."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, Unpack
+
+import click
+
+from artifactstore.cli.command import command, current
+from artifactstore.cli.output import human_bytes, human_count, print_json, printable, say, shown_path
+from artifactstore.cli.session import note, open_current, settings, showing_progress, size_option
+from artifactstore.cli.views import pull_fields, push_fields
+from artifactstore.codec import Compression
+from artifactstore.config import COMPRESSIONS
+from artifactstore.store import (
+    ConflictStrategy,
+    FollowLinks,
+    OnError,
+    PullOptions,
+    PullResult,
+    PushOptions,
+    PushResult,
+    Store,
+    Strategy,
+)
+
+_SHOWN_PATHS = 20
+
+
+class _Effort(TypedDict):
+    jobs: int | None
+    limit_rate: int | None
+    max_memory: int | None
+
+
+class _PushArguments(_Effort):
+    paths: tuple[str, ...]
+    message: str
+    aliases: tuple[str, ...]
+    labels: tuple[str, ...]
+    strategy: str
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    follow_symlinks: bool
+    one_file_system: bool
+    compression: str | None
+    checksum: bool
+    on_error: str
+    dry_run: bool
+
+
+class _PullArguments(_Effort):
+    name: str
+    destination: str | None
+    strategy: str
+    delete: bool
+    durable: bool
+    dry_run: bool
+
+
+def _effort(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how hard a transfer may try."""
+    for option in (
+        click.option("--max-memory", callback=size_option, metavar="SIZE", help="Budget for buffers, such as 300M."),
+        click.option("--limit-rate", callback=size_option, metavar="SIZE", help="Bytes a second at most, such as 10M."),
+        click.option("-j", "--jobs", type=click.IntRange(1, 256), metavar="N", help="Transfers at a time."),
+    ):
+        function = option(function)
+    return function
+
+
+def _open(given: _Effort) -> Store:
+    return open_current(jobs=given["jobs"], limit_rate_bytes=given["limit_rate"], max_memory_bytes=given["max_memory"])
+
+
+@command("push")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH... NAME")
+@click.option("-m", "--message", default="", help="What this version is.")
+@click.option("--alias", "aliases", multiple=True, metavar="ALIAS", help="Move this alias to the version; repeatable.")
+@click.option("--label", "labels", multiple=True, metavar="LABEL", help="Put a label on the version; repeatable.")
+@click.option(
+    "--strategy",
+    type=click.Choice([s.value for s in Strategy]),
+    default=Strategy.VERSION.value,
+    show_default=True,
+    help="What to do when the name has a version.",
+)
+@click.option("--include", multiple=True, metavar="PATTERN", help="Take only what matches (gitignore rules).")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches (gitignore rules).")
+@click.option("--follow-symlinks", is_flag=True, help="Store what links point to, not the links.")
+@click.option("--one-file-system", is_flag=True, help="Leave out what is mounted inside the tree.")
+@click.option("--compression", type=click.Choice(COMPRESSIONS), help="auto: where it saves 5 % or more.")
+@click.option("--checksum", is_flag=True, help="Read every file, even if it looks unchanged.")
+@click.option(
+    "--on-error",
+    type=click.Choice([o.value for o in OnError]),
+    default=OnError.FAIL.value,
+    show_default=True,
+    help="What to do about files that can't be read.",
+)
+@click.option("--dry-run", is_flag=True, help="Read and compare, write nothing.")
+@_effort
+def push(**given: Unpack[_PushArguments]) -> None:
+    """Make a new version of a name out of a directory.
+
+    The content of one directory becomes the root of the version. Several paths, or a file, enter under
+    their own names. The last argument is the name. Unchanged content makes no new version.
+    """
+    if len(given["paths"]) < 2:
+        raise click.UsageError("push needs a path and then a name", click.get_current_context())
+    *sources, name = given["paths"]
+    options = _push_options(given)
+    with _open(given) as store, showing_progress() as progress:
+        result = store.push(sources, name, options=options, progress=progress)
+    for notice in result.notices:
+        note(str(notice))
+    if current().json:
+        print_json("push", push_fields(result))
+    elif not current().quiet:
+        say(push_line(result))
+
+
+def _push_options(given: _PushArguments) -> PushOptions:
+    return PushOptions(
+        strategy=Strategy(given["strategy"]),
+        message=given["message"],
+        aliases=given["aliases"],
+        labels=given["labels"],
+        include=given["include"],
+        exclude=given["exclude"],
+        follow_links=FollowLinks.ALWAYS if given["follow_symlinks"] else FollowLinks.NEVER,
+        one_file_system=given["one_file_system"],
+        compression=Compression(given["compression"] or settings().compression),
+        checksum=given["checksum"],
+        on_error=OnError(given["on_error"]),
+        dry_run=given["dry_run"],
+    )
+
+
+def push_line(result: PushResult) -> str:
+    """What a push did, in one line."""
+    content = f"{human_count(result.files, 'file')}, {human_bytes(result.content_bytes)}"
+    moved = f"{human_bytes(result.new_bytes)} new, {human_bytes(result.sent_bytes)} sent"
+    packs = f", {human_count(result.pack_count, 'pack')}" if result.pack_count else ""
+    what = {
+        "committed": f"{result.version}: {content}; {moved}{packs}",
+        "replaced": f"{result.version}: {content}; {moved}{packs}; {len(result.replaced):,} replaced",
+        "unchanged": f"{result.version}: unchanged, no new version ({content})",
+        "skipped": f"{result.version} exists: skipped, no new version",
+        "planned": f"{result.name}: {content}; {moved}. Dry run: nothing was written",
+    }[result.action]
+    aliases = f"; alias {', '.join(result.aliases)}" if result.aliases else ""
+    return printable(what + aliases)
+
+
+@command("pull")
+@click.argument("name")
+@click.argument("destination", required=False, metavar="[DEST]")
+@click.option(
+    "--strategy",
+    type=click.Choice([s.value for s in ConflictStrategy]),
+    default=ConflictStrategy.ERROR.value,
+    show_default=True,
+    help="What to do about files that differ here and there.",
+)
+@click.option("--delete", is_flag=True, help="Also remove files that were never in a version.")
+@click.option("--durable", is_flag=True, help="Force every file to disk before the end.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, write nothing.")
+@_effort
+def pull(**given: Unpack[_PullArguments]) -> None:
+    """Get a version, or a part of one, into a directory.
+
+    NAME is name, name:v3, name:alias, name@DIGEST, and name:v3/path for a part of it.
+    DEST is, unless given, a directory in the working directory, called as the last part of NAME.
+    """
+    options = PullOptions(
+        strategy=ConflictStrategy(given["strategy"]),
+        delete=given["delete"],
+        durable=given["durable"],
+        dry_run=given["dry_run"],
+    )
+    with _open(given) as store, showing_progress() as progress:
+        result = store.pull(given["name"], given["destination"], options=options, progress=progress)
+    if current().json:
+        print_json("pull", pull_fields(result))
+    elif not current().quiet:
+        _show_pull(result, planned=given["dry_run"])
+
+
+def _show_pull(result: PullResult, *, planned: bool) -> None:
+    say("")
+
+
+def _show_paths(sign: str, paths: Sequence[bytes]) -> None:
+    for path in paths[:_SHOWN_PATHS]:
+        say(f"{sign}  {shown_path(path)}")
+    if len(paths) > _SHOWN_PATHS:
+        say(f"{sign}  … and {len(paths) - _SHOWN_PATHS:,} more")

@@ -1,0 +1,63 @@
+"""The store that a command works on, opened as the options and settings say."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import click
+
+from artifactstore.cli import display
+from artifactstore.cli.command import current
+from artifactstore.cli.output import printable
+from artifactstore.config import Settings, load_settings, parse_size
+from artifactstore.store import Store, open_store
+from artifactstore.transfer.progress import Progress
+
+
+def size_option(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """For ``callback=`` of an option: ``10M`` as bytes."""
+    try:
+        return None if value is None else parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+
+
+def settings() -> Settings:
+    """All settings, as the command line, the environment and the files say."""
+    return load_settings(current().store)
+
+
+def open_current(
+    *, jobs: int | None = None, limit_rate_bytes: int | None = None, max_memory_bytes: int | None = None
+) -> Store:
+    """Open the store; arguments win over settings."""
+    decided = settings()
+    return open_store(
+        decided.store.url,
+        single_writer=current().single_writer,
+        jobs=jobs or decided.jobs,
+        limit_rate_bytes=limit_rate_bytes or decided.limit_rate_bytes,
+        max_memory_bytes=max_memory_bytes or decided.max_memory_bytes,
+        state_path=decided.state_path,
+    )
+
+
+@contextlib.contextmanager
+def showing_progress() -> Iterator[Progress]:
+    """Progress for one operation, closed whatever happens."""
+    progress = display.progress_for(current())
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def note(text: str) -> None:
+    """A line on stderr that nobody needs to act on; not with ``--quiet``."""
+    if not current().quiet:
+        display.write_line(f"note: {printable(text)}")
+
+
+def path_bytes(text: str) -> bytes:
+    """An argument as the bytes it came as."""
+    return os.fsencode(text)

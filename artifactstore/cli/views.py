@@ -1,0 +1,119 @@
+"""Results as JSON: the schemas that docs/cli.md promises. Fields are added, never renamed or removed."""
+
+from artifactstore.cli.output import json_path, json_text
+from artifactstore.manifest.diff import Change
+from artifactstore.manifest.model import Entry, EntryKind
+from artifactstore.results import AliasInfo, FolderItem, Usage, VersionInfo
+from artifactstore.store import PullResult, PushResult
+
+_KINDS = {
+    EntryKind.FILE: "file",
+    EntryKind.DIRECTORY: "directory",
+    EntryKind.LINK: "link",
+    EntryKind.REFERENCE: "reference",
+}
+
+
+def version_fields(info: VersionInfo) -> dict[str, object]:
+    """One version (``ls``, ``log``, ``show``)."""
+    git = info.git
+    return {
+        "kind": "version",
+        "name": info.name,
+        "version": info.version,
+        "slot": info.slot,
+        "content_digest": info.content_digest,
+        "created": info.created,
+        "who": info.who,
+        "host": info.host,
+        "message": info.message,
+        "git": None if git is None else {"commit": git.commit, "branch": git.branch, "dirty": git.dirty},
+        "labels": list(info.labels),
+        "aliases": list(info.aliases),
+        "metadata": dict(info.metadata),
+        "files": info.files,
+        "directories": info.directories,
+        "links": info.links,
+        "references": info.references,
+        "content_bytes": info.content_bytes,
+        "stored_bytes": info.stored_bytes,
+        "new_bytes": info.new_bytes,
+    }
+
+
+def folder_item_fields(item: FolderItem, newest: VersionInfo | None) -> dict[str, object]:
+    """A folder or a name (``ls``), with its newest version where that was asked for."""
+    fields: dict[str, object] = {"kind": "folder" if item.is_folder else "name", "name": item.name}
+    return fields | ({"newest": version_fields(newest)} if newest is not None else {})
+
+
+def entry_fields(entry: Entry) -> dict[str, object]:
+    """A path in a version (``ls``, ``diff``, ``status``)."""
+    fields: dict[str, object] = {"kind": _KINDS[EntryKind(entry.kind)], **json_path(entry.path)}
+    if entry.kind == EntryKind.FILE:
+        fields |= {"size": entry.size, "executable": entry.executable, "digest": entry.digest.hex()}
+    elif entry.kind == EntryKind.LINK:
+        fields |= json_path(entry.target, field="target")
+    elif entry.kind == EntryKind.REFERENCE and entry.reference is not None:
+        fields |= {"uri": entry.reference.uri, "size": entry.reference.size_bytes}
+    return fields
+
+
+def change_fields(change: Change) -> dict[str, object]:
+    """One difference (``diff``, ``status``)."""
+    return {
+        "change": change.kind.value,
+        **json_path(change.path),
+        "old": None if change.old is None else entry_fields(change.old),
+        "new": None if change.new is None else entry_fields(change.new),
+    }
+
+
+def push_fields(result: PushResult) -> dict[str, object]:
+    """What a push did (``push``)."""
+    return {
+        "action": result.action,
+        "name": result.name,
+        "version": result.version,
+        "slot": result.slot,
+        "content_digest": result.content_digest,
+        "files": result.files,
+        "content_bytes": result.content_bytes,
+        "new_bytes": result.new_bytes,
+        "sent_bytes": result.sent_bytes,
+        "aliases": list(result.aliases),
+        "replaced": list(result.replaced),
+        "notices": [{**json_path(notice.path), "reason": json_text(notice.reason)} for notice in result.notices],
+        "pack_count": result.pack_count,
+        "small_pack_count": result.small_pack_count,
+    }
+
+
+def pull_fields(result: PullResult) -> dict[str, object]:
+    """What a pull did, or would do (``pull``)."""
+    raise NotImplementedError
+
+
+def alias_fields(alias: AliasInfo) -> dict[str, object]:
+    """Where an alias points (``alias``)."""
+    return {
+        "alias": alias.alias,
+        "version": alias.version,
+        "moved": alias.moved,
+        "who": alias.who,
+        "host": alias.host,
+    }
+
+
+def usage_fields(usage: Usage) -> dict[str, object]:
+    """What versions take (``du``)."""
+    return {
+        "versions": usage.versions,
+        "files": usage.files,
+        "content_bytes": usage.content_bytes,
+        "stored_bytes": usage.stored_bytes,
+        "pack_bytes": usage.pack_bytes,
+        "pack_count": usage.pack_count,
+        "small_pack_count": usage.small_pack_count,
+        "fragmentation": round(usage.fragmentation, 4),
+    }
