@@ -97,7 +97,7 @@ class LocalBackend:
         try:
             return self._read(descriptor, key, 0, facts.st_size)
         finally:
-            self._system.close(descriptor)
+            self._system.close_read(descriptor)
 
     def get_range(self, key: str, start: int, length: int) -> Buffer:
         if start < 0 or length <= 0:
@@ -108,7 +108,7 @@ class LocalBackend:
                 raise self._too_short(key, start, length, facts.st_size)
             return self._read(descriptor, key, start, length)
         finally:
-            self._system.close(descriptor)
+            self._system.close_read(descriptor)
 
     def head(self, key: str) -> ObjectInfo:
         # Opened and read, never just stat: on a shared file system stat may answer from a cache of this machine.
@@ -116,7 +116,7 @@ class LocalBackend:
         try:
             self._read(descriptor, key, 0, min(1, facts.st_size))
         finally:
-            self._system.close(descriptor)
+            self._system.close_read(descriptor)
         return _info(key, facts)
 
     # Writing
@@ -191,10 +191,14 @@ class LocalBackend:
             if error.errno not in NOT_THERE:
                 raise mapped(error, f"can't open {key}", where=path) from error
             raise ObjectNotFound(key, where=self._url) from error
-        facts = self._system.stat_open(descriptor)
+        try:
+            facts = self._system.stat_open(descriptor)
+        except OSError as error:
+            self._system.close_read(descriptor)
+            raise mapped(error, f"can't open {key}", where=path) from error
         if stat.S_ISREG(facts.st_mode):
             return descriptor, facts
-        self._system.close(descriptor)
+        self._system.close_read(descriptor)
         if stat.S_ISDIR(facts.st_mode):
             raise ObjectNotFound(key, where=self._url)
         raise BackendError(f"{key} is not a regular file", where=path)
@@ -225,7 +229,7 @@ class LocalBackend:
         for position in (i for i, letter in enumerate(key) if letter == "/"):
             folder = f"{self._root}/{key[:position]}"
             try:
-                self._system.close(self._system.open(folder, _READ | os.O_DIRECTORY))
+                self._system.close_read(self._system.open(folder, _READ | os.O_DIRECTORY))
             except FileNotFoundError:
                 self._check_no_dead_link(folder)
                 raise
@@ -269,7 +273,7 @@ class LocalBackend:
                 for part in [view[start : start + _COMPARED_BYTES]]
             )
         finally:
-            self._system.close(descriptor)
+            self._system.close_read(descriptor)
 
     def _remove_empty(self, folder: str) -> None:
         while folder.startswith(f"{self._root}/"):

@@ -35,7 +35,7 @@ def check_root(system: System, root: str) -> None:
         BackendError: Anything else.
     """
     try:
-        system.close(system.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        system.close_read(system.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     except OSError as error:
         if error.errno in NOT_THERE:
             raise StoreNotFound(f"no store at {root}: there is no such folder", where=root) from error
@@ -67,7 +67,7 @@ class LocalWriter:
         if self._has_hard_links is None:
             try:
                 self._has_hard_links = self._try_hard_link()
-            except (BackendError, StoreNotFound):
+            except (BackendError, StoreNotFound, _WriteAgain):
                 return True  # not writable, not there: nothing is known, and a write will say so
         return self._has_hard_links
 
@@ -96,7 +96,7 @@ class LocalWriter:
                     self._discard(temporary)
             except _WriteAgain as again:
                 if attempt == _WRITE_ATTEMPTS:
-                    raise mapped(again.error, f"can't write {key}", where=path, needed_bytes=len(view)) from again
+                    raise mapped(again.error, f"can't write {key}", where=path, needed_bytes=len(view)) from again.error
                 self._synced_folders.clear()
                 continue
             self._sync_folders(key, made)

@@ -137,6 +137,10 @@ class MemoryBackend:
 
     # What follows is for tests only: no other backend has it.
 
+    def __contains__(self, key: object) -> bool:
+        with self._lock:
+            return key in self._objects
+
     def snapshot(self) -> MemorySnapshot:
         """All objects now. Cheap: bodies are immutable and shared."""
         with self._lock:

@@ -48,6 +48,11 @@ class System:
     def close(self, descriptor: int) -> None:
         os.close(descriptor)
 
+    def close_read(self, descriptor: int) -> None:
+        """Close what was only read: whatever goes wrong there, nothing is lost."""
+        with contextlib.suppress(OSError):
+            self.close(descriptor)
+
     def read_into(self, descriptor: int, view: memoryview, offset: int) -> int:
         return os.preadv(descriptor, [view], offset)
 
@@ -95,7 +100,7 @@ class System:
             if error.errno not in _NO_SYNC:
                 raise
         finally:
-            self.close(descriptor)
+            self.close_read(descriptor)
 
 
 SYSTEM: Final = System()
