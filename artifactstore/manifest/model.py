@@ -136,7 +136,7 @@ class EntryPlaces(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     """Where a file's content lies: its extents, or, when they are many, the chunks that hold the list of them."""
 
     extents: Annotated[tuple[Extent, ...], Meta(max_length=MAX_INLINE_EXTENTS)] = ()
-    lists: Annotated[tuple[StoredChunk, ...], Meta(max_length=65_536)] = ()
+    lists: Annotated[tuple[StoredChunk, ...], Meta(max_length=131_072)] = ()
 
 
 NO_PLACES: Final = EntryPlaces()
