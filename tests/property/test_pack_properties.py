@@ -16,11 +16,13 @@ from artifactstore.pack.writer import verify_sealed
 from artifactstore.testing.strategies import PackSample, content, cut_functions, sealed_packs, slicings
 
 LIMIT = 1 << 16
+unhurried = settings(deadline=None)  # how long an example takes says nothing on a busy machine
 ranges = st.lists(
     st.tuples(st.integers(0, 500), st.integers(0, 60)).map(lambda pair: ByteRange(pair[0], sum(pair))), max_size=30
 )
 
 
+@unhurried
 @given(st.data(), content(), cut_functions())
 def test_cuts_are_the_same_however_content_is_sliced(data, raw, cut):
     cutter, start, ends = Cutter(cut), 0, []
@@ -32,6 +34,7 @@ def test_cuts_are_the_same_however_content_is_sliced(data, raw, cut):
     assert (ends[-1] if ends else 0) == len(raw)
 
 
+@unhurried
 @given(content(), st.sampled_from(Codec))
 def test_encoding_round_trips_and_never_grows(raw, codec):
     used, encoded = encode(raw, codec)
@@ -39,18 +42,21 @@ def test_encoding_round_trips_and_never_grows(raw, codec):
     assert bytes(decode(used, encoded, len(raw))) == raw
 
 
+@unhurried
 @given(st.lists(content(), max_size=8), st.sampled_from(Compression))
 def test_bulk_encoding_round_trips(raws, compression):
     pairs = encode_each(raws, compression)
     assert [decode(codec, encoded, len(raw)) for raw, (codec, encoded) in zip(raws, pairs, strict=True)] == raws
 
 
+@unhurried
 @given(st.integers(0, 15), st.one_of(st.binary(), st.binary().map(b"\x28\xb5\x2f\xfd".__add__)), st.integers(0, LIMIT))
 def test_arbitrary_bytes_decode_to_the_promised_length_or_raise_decode_error(codec, encoded, raw_length):
     with contextlib.suppress(DecodeError):
         assert len(decode(codec, encoded, raw_length)) == raw_length
 
 
+@unhurried
 @given(st.one_of(st.binary(), st.binary().map(b"\x01\x20\0\0\0\xff\0\0\0\x28\xb5\x2f\xfd\x20\xff".__add__)))
 def test_arbitrary_records_raise_only_decode_error(record):
     try:
@@ -61,6 +67,7 @@ def test_arbitrary_records_raise_only_decode_error(record):
     assert end <= len(record)
 
 
+@unhurried
 @given(sealed_packs())
 def test_packs_round_trip(sample: PackSample):
     table = parse_pack(sample.sealed.pack, sample.body)
@@ -74,6 +81,7 @@ def test_packs_round_trip(sample: PackSample):
     assert position == len(sample.body) - sample.sealed.table_bytes
 
 
+@unhurried
 @given(sealed_packs(), st.data())
 def test_any_run_of_chunks_reads_back_as_an_extent(sample: PackSample, data):
     first = data.draw(st.integers(0, len(sample.chunks)))
@@ -93,6 +101,7 @@ def test_any_run_of_chunks_reads_back_as_an_extent(sample: PackSample, data):
             list(extent)
 
 
+@unhurried
 @given(sealed_packs(), st.data())
 def test_a_pack_with_any_edit_is_refused(sample: PackSample, data):
     start = data.draw(st.integers(0, len(sample.body)))
@@ -104,12 +113,14 @@ def test_a_pack_with_any_edit_is_refused(sample: PackSample, data):
         parse_pack(sample.sealed.pack, edited)
 
 
+@unhurried
 @given(st.binary(max_size=300), st.integers(0, 1000))
 def test_arbitrary_tails_raise_only_documented_errors(tail, object_bytes):
     with pytest.raises((CorruptData, UnsupportedFormat)):
         parse_tail(PackId(bytes(20)), tail, object_bytes=object_bytes)
 
 
+@unhurried
 @given(st.binary(max_size=20).map(lambda rows: rows * 41))
 def test_columns_of_any_rows_agree_with_single_values(rows):
     table = Table(rows)
@@ -121,7 +132,7 @@ def test_columns_of_any_rows_agree_with_single_values(rows):
 
 
 @given(ranges, st.integers(0, 40), st.integers(0, 200))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_reads_cover_what_is_wanted_and_little_more(wanted, gap, size):
     reads = plan_reads(wanted, max_gap_bytes=gap, max_read_bytes=size)
     asked = {byte for start, end in wanted for byte in range(start, end)}
