@@ -15,7 +15,6 @@ password in it is refused there.
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -322,6 +321,8 @@ def _user_file() -> _File:
 
 
 def _read_file(path: Path) -> dict[str, str | int]:
+    import tomllib  # 7 ms, and most commands read no file
+
     try:
         with path.open("rb") as source:
             data = source.read(_MAX_FILE_BYTES + 1)

@@ -11,17 +11,12 @@ from artifactstore.cli.session import note, open_current, settings, showing_prog
 from artifactstore.cli.views import pull_fields, push_fields
 from artifactstore.codec import Compression
 from artifactstore.config import COMPRESSIONS
-from artifactstore.store import (
-    ConflictStrategy,
-    FollowLinks,
-    OnError,
-    PullOptions,
-    PullResult,
-    PushOptions,
-    PushResult,
-    Store,
-    Strategy,
-)
+from artifactstore.store import Store
+from artifactstore.transaction.upload import Strategy
+from artifactstore.transfer.found import FollowLinks, OnError
+from artifactstore.transfer.plan import ConflictStrategy, PullOptions
+from artifactstore.transfer.pull import PullResult
+from artifactstore.transfer.push import PushOptions, PushResult
 
 _SHOWN_PATHS = 20
 
@@ -53,6 +48,7 @@ class _PullArguments(_Effort):
     destination: str | None
     strategy: str
     delete: bool
+    confirm_delete: bool
     durable: bool
     dry_run: bool
 
@@ -163,6 +159,7 @@ def push_line(result: PushResult) -> str:
     help="What to do about files that differ here and there.",
 )
 @click.option("--delete", is_flag=True, help="Also remove files that were never in a version.")
+@click.option("--confirm-delete", is_flag=True, help="Let --delete remove more than half of what is here.")
 @click.option("--durable", is_flag=True, help="Force every file to disk before the end.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, write nothing.")
 @_effort
@@ -175,6 +172,7 @@ def pull(**given: Unpack[_PullArguments]) -> None:
     options = PullOptions(
         strategy=ConflictStrategy(given["strategy"]),
         delete=given["delete"],
+        confirm_delete=given["confirm_delete"],
         durable=given["durable"],
         dry_run=given["dry_run"],
     )
@@ -183,15 +181,38 @@ def pull(**given: Unpack[_PullArguments]) -> None:
     if current().json:
         print_json("pull", pull_fields(result))
     elif not current().quiet:
-        _show_pull(result, planned=given["dry_run"])
+        _show_pull(result)
 
 
-def _show_pull(result: PullResult, *, planned: bool) -> None:
-    say("")
+def _show_pull(result: PullResult) -> None:
+    if result.dry_run:
+        _show_paths("write", result.written)
+        _show_paths("remove", result.removed)
+    _show_paths("keep", result.kept)
+    for conflict in result.conflicts:
+        beside = f": what came in is {shown_path(conflict.beside)}" if conflict.beside else ""
+        say(f"conflict  {shown_path(conflict.path)}{beside}")
+    if result.references:
+        note(f"{human_count(len(result.references), 'reference')} left out: their content is not in the store")
+    say(pull_line(result))
 
 
-def _show_paths(sign: str, paths: Sequence[bytes]) -> None:
+def pull_line(result: PullResult) -> str:
+    """What a pull did, in one line."""
+    where = f"{result.version} → {result.destination}"
+    if not result.written and not result.removed:
+        what = f"nothing to do, {human_count(result.files, 'file')} here already"
+    else:
+        removed = f", {len(result.removed):,} removed" if result.removed else ""
+        moved = f"{human_bytes(result.fetched_bytes)} fetched, {human_bytes(result.reused_bytes)} were here"
+        what = (
+            f"{human_count(len(result.written), 'path')} written{removed}, {human_bytes(result.content_bytes)}; {moved}"
+        )
+    return printable(f"{where}: {what}{'. Dry run: nothing was written' if result.dry_run else ''}")
+
+
+def _show_paths(what: str, paths: Sequence[bytes]) -> None:
     for path in paths[:_SHOWN_PATHS]:
-        say(f"{sign}  {shown_path(path)}")
+        say(f"{what:8}  {shown_path(path)}")
     if len(paths) > _SHOWN_PATHS:
-        say(f"{sign}  … and {len(paths) - _SHOWN_PATHS:,} more")
+        say(f"{what:8}  … and {len(paths) - _SHOWN_PATHS:,} more")

@@ -1,10 +1,13 @@
 """Results as JSON: the schemas that docs/cli.md promises. Fields are added, never renamed or removed."""
 
+import os
+
 from artifactstore.cli.output import json_path, json_text
 from artifactstore.manifest.diff import Change
 from artifactstore.manifest.model import Entry, EntryKind
 from artifactstore.results import AliasInfo, FolderItem, Usage, VersionInfo
-from artifactstore.store import PullResult, PushResult
+from artifactstore.transfer.pull import PullResult
+from artifactstore.transfer.push import PushResult
 
 _KINDS = {
     EntryKind.FILE: "file",
@@ -91,7 +94,23 @@ def push_fields(result: PushResult) -> dict[str, object]:
 
 def pull_fields(result: PullResult) -> dict[str, object]:
     """What a pull did, or would do (``pull``)."""
-    raise NotImplementedError
+    return {
+        "version": json_text(result.version),
+        **json_path(os.fsencode(result.destination), field="destination"),
+        "dry_run": result.dry_run,
+        "files": result.files,
+        "content_bytes": result.content_bytes,
+        "fetched_bytes": result.fetched_bytes,
+        "reused_bytes": result.reused_bytes,
+        "written_count": len(result.written),
+        "written": [json_path(path) for path in result.written] if result.dry_run else [],
+        "removed": [json_path(path) for path in result.removed],
+        "kept": [json_path(path) for path in result.kept],
+        "conflicts": [
+            {**json_path(c.path), "beside": json_path(c.beside) if c.beside else None} for c in result.conflicts
+        ],
+        "references": [json_path(path) for path in result.references],
+    }
 
 
 def alias_fields(alias: AliasInfo) -> dict[str, object]:

@@ -36,7 +36,13 @@ class Provenance:
 
 def provenance(source: str | os.PathLike[str]) -> Provenance:
     """What is known about an upload of ``source``. Never raises; unknown parts are empty."""
-    return Provenance(who=_who(), host=_plain(os.uname().nodename), git=git_state(source))
+    here = author()
+    return Provenance(who=here.who, host=here.host, git=git_state(source))
+
+
+def author() -> Author:
+    """The user and the machine, for the records of aliases and deletions."""
+    return Author(who=_who(), host=_plain(os.uname().nodename))
 
 
 def author() -> Author:
