@@ -102,8 +102,7 @@ def pull_fields(result: PullResult) -> dict[str, object]:
         "content_bytes": result.content_bytes,
         "fetched_bytes": result.fetched_bytes,
         "reused_bytes": result.reused_bytes,
-        "written_count": len(result.written),
-        "written": [json_path(path) for path in result.written] if result.dry_run else [],
+        "written": [json_path(path) for path in result.written],
         "removed": [json_path(path) for path in result.removed],
         "kept": [json_path(path) for path in result.kept],
         "conflicts": [

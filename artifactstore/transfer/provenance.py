@@ -45,11 +45,6 @@ def author() -> Author:
     return Author(who=_who(), host=_plain(os.uname().nodename))
 
 
-def author() -> Author:
-    """The user and machine, as records name them."""
-    return Author(who=_who(), host=_plain(os.uname().nodename))
-
-
 def git_state(directory: str | os.PathLike[str]) -> GitState | None:
     """What is checked out around ``directory``: the commit, and the branch where there is one.
 
