@@ -39,6 +39,7 @@ from artifactstore.transfer.handles import (
     source_error,
 )
 from artifactstore.transfer.ignore import IGNORE_FILE, MAX_IGNORE_FILE_BYTES, Ignore, build_ignore
+from artifactstore.transfer.patterns import parse_lines
 
 __all__ = [
     "Directory",
@@ -86,7 +87,7 @@ def scan(
         SourceNotFound: A source is not there.
         SourceUnreadable: Paths can't be read; the message lists them. Not with `OnError.SKIP`.
         SourceError: Two sources have one name, links form a loop, a pull would refuse a path.
-        ValueError: No source, or a pattern that can't be read.
+        ValueError: No source.
     """
     options = options or ScanOptions()
     started_at = clock.now()
@@ -370,20 +371,19 @@ class _Walk:
         where = directory.absolute + b"/" + IGNORE_FILE
         try:
             opened = os.open(IGNORE_FILE, _READ_FLAGS, dir_fd=handle)
-            with os.fdopen(opened, "rb") as stream:
+            try:
                 if not stat.S_ISREG(os.fstat(opened).st_mode):
                     return ignore
-                text = stream.read(MAX_IGNORE_FILE_BYTES + 1)
+                text = os.read(opened, MAX_IGNORE_FILE_BYTES + 1)
+            finally:
+                os.close(opened)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket: not rules
                 return ignore
             raise source_error(error, where, doing="reading") from error
         if len(text) > MAX_IGNORE_FILE_BYTES:
             raise SourceError(f"{shown(where)} is longer than {MAX_IGNORE_FILE_BYTES} bytes", where=shown(where))
-        try:
-            return ignore.with_file(directory.path, os.fsdecode(text).splitlines())
-        except ValueError as error:
-            raise SourceError(f"{shown(where)}: {error}", where=shown(where)) from error
+        return ignore.with_file(directory.path, parse_lines(text))
 
 
 def _source_stat(source: bytes) -> os.stat_result:
