@@ -123,9 +123,15 @@ def store_tree(
     return store_built([entry for entry, _ in rows], [places for _, places in rows], shelf)
 
 
-def store_built(entries: Sequence[Entry], places: Sequence[EntryPlaces], shelf: PackShelf) -> Root:
+def store_built(
+    entries: Sequence[Entry],
+    places: Sequence[EntryPlaces],
+    shelf: PackShelf,
+    *,
+    list_used: Mapping[bytes, Mapping[int, int]] | None = None,
+) -> Root:
     """Build the manifest of sorted rows whose content lies on the shelf, store it, and return the root."""
-    blocks = build_blocks(entries, places, packs=shelf)
+    blocks = build_blocks(entries, places, packs=shelf, list_used=list_used or {})
     stored = [shelf.add(ChunkKind.BLOCK, block.raw) for block in blocks_to_store(blocks)]
     shelf.seal()
     return store_index(locate_blocks(blocks, stored, packs=shelf), details(entries), shelf)
