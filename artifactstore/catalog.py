@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock
 from artifactstore.errors import NameNotFound
-from artifactstore.keys import NameKeys
 from artifactstore.manifest.model import PackRow
-from artifactstore.names import Alias, Latest, Name, Reference, Slot
+from artifactstore.names import Latest, Name, Reference, Slot
 from artifactstore.results import AliasInfo, FolderItem, RemoveOptions, RemoveResult, Usage, VersionInfo
 from artifactstore.transaction.aliases import AliasMove, list_aliases, move_alias
 from artifactstore.transaction.listing import ItemKind, list_folder, list_names
@@ -87,14 +86,16 @@ class Catalog:
 
     def usage(self, reference: Reference | None) -> Usage:
         """What one version, all versions of a name (without a version), or the whole store take."""
+        return self._usage(self._counted(reference))
+
+    def _counted(self, reference: Reference | None) -> Iterator[Version]:
         if reference is None:
-            names: Iterable[Name] = list_names(self.backend)
-            versions = (v for name in names for v in live_versions(self.backend, name, pool=self.requests))
+            for name in list_names(self.backend):
+                yield from live_versions(self.backend, name, pool=self.requests)
         elif reference.version == Latest():
-            versions = live_versions(self.backend, reference.name, pool=self.requests)
+            yield from live_versions(self.backend, reference.name, pool=self.requests)
         else:
-            versions = iter([resolve(self.backend, reference.name, reference.version)])
-        return self._usage(versions)
+            yield resolve(self.backend, reference.name, reference.version)
 
     def _usage(self, versions: Iterable[Version]) -> Usage:
         count = files = content_bytes = 0

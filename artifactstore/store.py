@@ -9,22 +9,27 @@ import io
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO, Final, Self
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
 
-from artifactstore.backend.table import BackendOptions, local_path_of, open_backend
+import msgspec
+
 from artifactstore.backend.protocol import Backend
+from artifactstore.backend.table import BackendOptions, local_path_of, open_backend
 from artifactstore.catalog import Catalog
 from artifactstore.chunking import parse_cut_function
 from artifactstore.clock import SYSTEM_CLOCK, Clock
 from artifactstore.config import find_store
 from artifactstore.dedup.state import LocalState
-from artifactstore.errors import ConfigurationError, StoreNotFound, StoreReadOnly
+from artifactstore.errors import ConfigurationError, NameNotFound, StoreNotFound, StoreReadOnly
 from artifactstore.initialise import initialise
-from artifactstore.manifest.diff import Change
+from artifactstore.manifest.diff import Change, diff_blocks, diff_entries
 from artifactstore.manifest.model import Entry
 from artifactstore.names import Name, Reference, parse_reference
+from artifactstore.reading import open_file
 from artifactstore.results import (
     AliasInfo,
     FolderItem,
@@ -35,18 +40,28 @@ from artifactstore.results import (
     VersionInfo,
 )
 from artifactstore.transaction.records import StoreRecord, Writers
+from artifactstore.transaction.resolve import open_version
 from artifactstore.transaction.store_record import read_store
 from artifactstore.transaction.upload import Strategy
+from artifactstore.transfer.compare import local_entries
 from artifactstore.transfer.context import StoreContext
 from artifactstore.transfer.found import FollowLinks, OnError
+from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import author
+from artifactstore.transfer.pull import Destination, PullResult, pull
 from artifactstore.transfer.push import PushOptions, PushResult, Source, push
+from artifactstore.transfer.scan import scan
+from artifactstore.tree import StoredTree
 
 __all__ = [
+    "AliasInfo",
+    "ConflictStrategy",
     "FolderItem",
     "FollowLinks",
     "OnError",
+    "PullOptions",
+    "PullResult",
     "PushOptions",
     "PushResult",
     "RemoveOptions",
@@ -64,6 +79,26 @@ _log = logging.getLogger(__name__)
 DEFAULT_MEMORY_BYTES: Final = 256 << 20
 DEFAULT_JOBS: Final = 8
 _DEFAULT_PUSH: Final = PushOptions()
+_DEFAULT_PULL: Final = PullOptions()
+_DEFAULT_REMOVE: Final = RemoveOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """How to work with a store.
+
+    Attributes:
+        jobs: Requests at once.
+        memory_bytes: Budget for buffers.
+        single_writer: Write to storage that allows one writer at a time.
+    """
+
+    jobs: int = DEFAULT_JOBS
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    single_writer: bool = False
+
+
+_DEFAULT_OPTIONS: Final = StoreOptions()
 
 
 class Store:
@@ -80,23 +115,21 @@ class Store:
         url: str,
         backend: Backend,
         *,
-        clock: Clock = SYSTEM_CLOCK,
         state: LocalState,
-        jobs: int = DEFAULT_JOBS,
-        memory_bytes: int = DEFAULT_MEMORY_BYTES,
-        single_writer: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+        options: StoreOptions = _DEFAULT_OPTIONS,
     ) -> None:
         self.url: Final = backend.url
         self._location = url
         self._backend = backend
         self._clock = clock
         self._state = state
-        self._memory_bytes = memory_bytes
-        self._single_writer = single_writer
+        self._memory_bytes = options.memory_bytes
+        self._single_writer = options.single_writer
         self._lock = threading.Lock()
         self._record: StoreRecord | None = None
         self._work = ThreadPoolExecutor(max(2, min(os.cpu_count() or 2, 8)), "artifactstore-work")
-        self._requests = ThreadPoolExecutor(jobs, "artifactstore-requests")
+        self._requests = ThreadPoolExecutor(options.jobs, "artifactstore-requests")
 
     def __enter__(self) -> Self:
         return self
@@ -187,6 +220,32 @@ class Store:
         self._prepare_for_push(dry_run=options.dry_run)
         return push(self._context(), many, target, options=options, progress=progress)
 
+    def pull(
+        self,
+        reference: str,
+        destination: Destination | None = None,
+        *,
+        options: PullOptions = _DEFAULT_PULL,
+        progress: Progress = NULL_PROGRESS,
+    ) -> PullResult:
+        """Bring a version, or a part of it, to a directory. Nothing is written to the store.
+
+        Raises:
+            InvalidName: Not a reference.
+            As `transfer.pull.pull`.
+        """
+        return pull(self._context(), parse_reference(reference), destination, options=options, progress=progress)
+
+    def open(self, reference: str) -> io.BufferedReader:
+        """One file of a version (``name:v3/path``) as a seekable stream, checked as it is read.
+
+        Raises:
+            PathNotFound: Nothing is there, or no file.
+            CorruptData: Stored bytes fail their check: here, or when they are read.
+        """
+        parsed = parse_reference(reference)
+        return open_file(self._tree(parsed), self._backend, parsed.path)
+
     def _prepare_for_push(self, *, dry_run: bool) -> None:
         try:
             self.record  # noqa: B018 - asks the storage
@@ -224,6 +283,77 @@ class Store:
         """Everything known about one version."""
         return self._catalog().version(parse_reference(reference))
 
+    def files(self, reference: str) -> Iterator[Entry]:
+        """The entries of a version, or below a path of it, in order.
+
+        Raises:
+            PathNotFound: The version has nothing at the path.
+        """
+        parsed = parse_reference(reference)
+        tree = self._tree(parsed)
+        empty = True
+        for entry, _, _ in tree.below(parsed.path):
+            empty = False
+            yield entry
+        if empty and parsed.path:
+            yield tree.find(parsed.path).entry
+
+    def diff(self, old: str, new: str | os.PathLike[str]) -> Iterator[Change]:
+        """What changed from one version to another (text), or to a directory (a `pathlib.Path`).
+
+        References with a path inside compare what is below it.
+        """
+        reference = parse_reference(old)
+        tree = self._tree(reference)
+        if isinstance(new, os.PathLike):
+            return self._diff_directory(self._entries_below(tree, reference), new, cut=tree.root.cut)
+        other = parse_reference(new)
+        other_tree = self._tree(other)
+        same_cut = tree.root.cut == other_tree.root.cut
+        if not reference.path and not other.path:
+            return diff_blocks(tree, other_tree, same_cut=same_cut)
+        return diff_entries(
+            self._entries_below(tree, reference), self._entries_below(other_tree, other), same_cut=same_cut
+        )
+
+    def status(self, directory: str | os.PathLike[str], reference: str | None = None) -> StatusReport:
+        """A directory against what it was last pushed or pulled as, or against a version.
+
+        Raises:
+            NameNotFound: It was never pushed or pulled, as far as is known here.
+        """
+        if reference is not None:
+            changes = self.diff(reference, Path(directory))
+            return StatusReport(directory=os.fspath(directory), version=reference, changes=changes)
+        context = self._context()
+        found = scan([directory], clock=self._clock)
+        synced = self._state.last_synced(found.source_key)
+        entries = self._state.synced_entries(synced) if synced is not None else None
+        if synced is None or entries is None:
+            raise NameNotFound(
+                f"{directory} was not pushed or pulled yet, as far as is known here",
+                next_step="Name a version to compare it with: artifactstore status DIR NAME",
+            )
+        name, _, inside = synced.name.partition("//")
+        version = f"{name}:v{synced.slot}" + (f"/{inside}" if inside else "")
+        changes = diff_entries(entries, local_entries(context, found, cut=context.cut))
+        return StatusReport(directory=os.fspath(directory), version=version, changes=changes)
+
+    def _diff_directory(self, old: Iterable[Entry], directory: os.PathLike[str], *, cut: str) -> Iterator[Change]:
+        found = scan([directory], clock=self._clock)
+        return diff_entries(old, local_entries(self._context(), found, cut=parse_cut_function(cut)))
+
+    def _entries_below(self, tree: StoredTree, reference: Reference) -> Iterator[Entry]:
+        """Entries below the reference's path, their paths relative to it."""
+        strip = len(reference.path) + 1 if reference.path else 0
+        for entry, _, _ in tree.below(reference.path):
+            yield msgspec.structs.replace(entry, path=entry.path[strip:]) if strip else entry
+
+    def _tree(self, reference: Reference) -> StoredTree:
+        self.record  # noqa: B018 - as for _catalog
+        version, root = open_version(self._backend, reference.name, reference.version, pool=self._requests)
+        return StoredTree(self._backend, root, version=version.text, pool=self._requests)
+
     def aliases(self, name: str) -> Iterator[AliasInfo]:
         """Where the aliases of a name point."""
         return self._catalog().aliases(Name(name))
@@ -233,7 +363,7 @@ class Store:
         self._prepare_for_write()
         return self._catalog().set_alias(parse_reference(reference), alias, author=author())
 
-    def remove(self, reference: str, *, options: RemoveOptions = RemoveOptions()) -> RemoveResult:
+    def remove(self, reference: str, *, options: RemoveOptions = _DEFAULT_REMOVE) -> RemoveResult:
         """Delete a version, or with `RemoveOptions.all_versions` all of them. Space returns with garbage collection."""
         if not options.dry_run:
             self._prepare_for_write()
@@ -262,7 +392,7 @@ class Store:
         )
 
 
-def open_store(
+def open_store(  # noqa: PLR0913 - one keyword for each option of the command line
     url: str | os.PathLike[str] | None = None,
     *,
     clock: Clock = SYSTEM_CLOCK,
@@ -289,11 +419,13 @@ def open_store(
     return Store(
         location,
         open_backend(location, clock=clock, options=options),
-        clock=clock,
         state=LocalState(state_path, clock=clock),
-        jobs=jobs or DEFAULT_JOBS,
-        memory_bytes=max_memory_bytes or DEFAULT_MEMORY_BYTES,
-        single_writer=single_writer,
+        clock=clock,
+        options=StoreOptions(
+            jobs=options.jobs,
+            memory_bytes=max_memory_bytes or DEFAULT_MEMORY_BYTES,
+            single_writer=single_writer,
+        ),
     )
 
 

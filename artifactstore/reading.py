@@ -1,0 +1,262 @@
+"""A stored file as a stream, without downloading it first.
+
+A small file is read whole and checked against its file digest. Of a larger one the tables
+of its packs are read first: they prove themselves by their packs' names, and the file's
+digest proves that they list its chunks. Then a range costs only the chunks it touches,
+each checked against its digest before a byte of it is returned.
+"""
+
+import io
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from artifactstore.backend.protocol import Backend
+from artifactstore.chunking import CutFunction, parse_cut_function
+from artifactstore.digest import CHUNK_CONTEXT, Buffer, Digest, PackId, digest_of
+from artifactstore.errors import CorruptData, ObjectNotFound, PathNotFound
+from artifactstore.keys import pack_key
+from artifactstore.manifest.format import FileDigester
+from artifactstore.manifest.model import HOLE, Entry, EntryKind, Extent
+from artifactstore.manifest.paths import shown
+from artifactstore.pack.reader import iter_extent, read_table
+from artifactstore.tree import StoredTree
+
+WHOLE_FILE_BYTES: Final = 8 << 20
+READ_AHEAD_BYTES: Final = 4 << 20
+
+
+class _Chunk(NamedTuple):
+    """One chunk of a file; ``pack`` is `HOLE` for zeros, else indexes the reader's packs."""
+
+    pack: int
+    offset: int
+    stored_length: int
+    content_length: int
+    digest: Digest
+
+
+def open_file(tree: StoredTree, backend: Backend, path: bytes) -> io.BufferedReader:
+    """Open a file of a version for reading; seekable.
+
+    Raises:
+        PathNotFound: Nothing is there, or no file.
+        CorruptData: Stored bytes fail their check: here, or when they are read.
+        BackendError: The storage did not answer.
+    """
+    entry, places, block = tree.find(path)
+    if entry.kind != EntryKind.FILE:
+        raise PathNotFound(f"{shown(path)} is not a file of {tree.version}: it can't be read as one")
+    file = _File(tree, backend, entry, tree.extents(places, block), block.packs)
+    if entry.size <= WHOLE_FILE_BYTES:
+        return io.BufferedReader(_Whole(file.read_whole()))
+    return io.BufferedReader(_Stream(file), READ_AHEAD_BYTES)
+
+
+class _File:
+    """Where the chunks of one file lie, and how to get them."""
+
+    def __init__(
+        self, tree: StoredTree, backend: Backend, entry: Entry, extents: Sequence[Extent], packs: Sequence[bytes]
+    ) -> None:
+        self.size: Final = entry.size
+        self._tree = tree
+        self._backend = backend
+        self._entry = entry
+        self._extents = extents
+        self._packs = [PackId(pack) for pack in packs]
+        self._cut: CutFunction = parse_cut_function(tree.root.cut)
+
+    def read_whole(self) -> bytes:
+        """All of it, by one request for each extent, checked against the file digest."""
+        digester = FileDigester()
+        parts: list[Buffer] = []
+        for extent in self._extents:
+            for digest, raw in self._extent(extent):
+                digester.add(digest, len(raw))
+                parts.append(raw)
+        if digester.digest() != self._entry.digest:
+            raise self._damage("a file does not have its digest")
+        return b"".join(parts)
+
+    def _extent(self, extent: Extent) -> Iterator[tuple[Digest, Buffer]]:
+        if extent.pack == HOLE:
+            zeros = bytes(extent.offset)
+            digest = digest_of(CHUNK_CONTEXT, zeros)
+            yield from ((digest, zeros) for _ in range(extent.chunk_count))
+            return
+        pack = self._packs[extent.pack]
+        body = self._range(pack, extent.offset, extent.stored_length)
+        try:
+            yield from iter_extent(
+                body,
+                pack=pack,
+                offset=extent.offset,
+                chunk_count=extent.chunk_count,
+                max_raw_length=self._cut.max_bytes,
+            )
+        except CorruptData as error:
+            raise self._hurts(error) from error
+
+    def chunks(self) -> list[_Chunk]:
+        """Every chunk, proved by the tables of its packs and the file digest."""
+        digester = FileDigester()
+        chunks: list[_Chunk] = []
+        for extent in self._extents:
+            listed = self._zeros(extent) if extent.pack == HOLE else self._listed(extent)
+            for chunk in listed:
+                digester.add(chunk.digest, chunk.content_length)
+                chunks.append(chunk)
+        if digester.digest() != self._entry.digest:
+            raise self._damage("the tables of a file's packs do not list its chunks")
+        return chunks
+
+    def _zeros(self, extent: Extent) -> list[_Chunk]:
+        digest = digest_of(CHUNK_CONTEXT, bytes(extent.offset))
+        return [_Chunk(HOLE, 0, 0, extent.offset, digest)] * extent.chunk_count
+
+    def _listed(self, extent: Extent) -> Iterator[_Chunk]:
+        pack = self._packs[extent.pack]
+        row = self._tree.pack_row(pack)
+        try:
+            table = read_table(self._backend, pack, object_bytes=row.object_bytes, table_bytes=row.table_bytes)
+        except ObjectNotFound as error:
+            raise self._gone(pack) from error
+        except CorruptData as error:
+            raise self._hurts(error) from error
+        if extent.first_chunk + extent.chunk_count > len(table):
+            raise self._damage("an extent goes past the end of its pack's table")
+        for number in range(extent.first_chunk, extent.first_chunk + extent.chunk_count):
+            offset, stored_length, content_length = table.slice_extent(number, 1)
+            yield _Chunk(extent.pack, offset, stored_length, content_length, table.digest(number))
+
+    def read_chunks(self, chunks: Sequence[_Chunk]) -> list[Buffer]:
+        """The content of consecutive chunks: one request for each run of them in a pack."""
+        raws: list[Buffer] = []
+        at = 0
+        while at < len(chunks):
+            end = at + 1
+            while end < len(chunks) and _follows(chunks[end - 1], chunks[end]):
+                end += 1
+            raws += self._run(chunks[at:end])
+            at = end
+        return raws
+
+    def _run(self, run: Sequence[_Chunk]) -> list[Buffer]:
+        if run[0].pack == HOLE:
+            return [bytes(chunk.content_length) for chunk in run]
+        pack, offset = self._packs[run[0].pack], run[0].offset
+        body = self._range(pack, offset, sum(chunk.stored_length for chunk in run))
+        raws: list[Buffer] = []
+        try:
+            found = iter_extent(
+                body, pack=pack, offset=offset, chunk_count=len(run), max_raw_length=self._cut.max_bytes
+            )
+            for chunk, (digest, raw) in zip(run, found, strict=True):
+                if digest != chunk.digest:
+                    raise CorruptData("a chunk does not have its digest", key=pack_key(pack))
+                raws.append(raw)
+        except CorruptData as error:
+            raise self._hurts(error) from error
+        return raws
+
+    def _range(self, pack: PackId, offset: int, length: int) -> memoryview:
+        try:
+            return memoryview(self._backend.get_range(pack_key(pack), offset, length))
+        except ObjectNotFound as error:
+            raise self._gone(pack) from error
+        except CorruptData as error:
+            raise self._hurts(error) from error
+
+    def _gone(self, pack: PackId) -> CorruptData:
+        return CorruptData("a pack is gone", key=pack_key(pack), versions=[self._tree.version])
+
+    def _damage(self, what: str) -> CorruptData:
+        return CorruptData(f"{what}: {shown(self._entry.path)}", versions=[self._tree.version])
+
+    def _hurts(self, error: CorruptData) -> CorruptData:
+        return CorruptData(
+            f"{error.what}: {shown(self._entry.path)}",
+            key=error.key,
+            byte_range=error.byte_range,
+            versions=[self._tree.version],
+        )
+
+
+def _follows(one: _Chunk, other: _Chunk) -> bool:
+    return one.pack == other.pack != HOLE and one.offset + one.stored_length == other.offset
+
+
+class _Whole(io.RawIOBase):
+    """Content that is in memory already, as a raw stream."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self._inner = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._inner.seek(offset, whence)
+
+    def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override]
+        return self._inner.readinto(buffer)
+
+
+class _Stream(io.RawIOBase):
+    """A large file. Each read asks for whole chunks and keeps the last ones for the next read."""
+
+    def __init__(self, file: _File) -> None:
+        super().__init__()
+        self._file = file
+        self._chunks = file.chunks()
+        self._ends = array("Q", accumulate(chunk.content_length for chunk in self._chunks))
+        self._position = 0
+        self._kept: dict[int, Buffer] = {}
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"negative position {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override]
+        view = memoryview(buffer).cast("B")
+        end = min(self._position + len(view), self._file.size)
+        if end <= self._position:
+            return 0
+        first = bisect_right(self._ends, self._position)
+        last = bisect_right(self._ends, end - 1)
+        filled = 0
+        for number, raw in zip(range(first, last + 1), self._get(first, last + 1), strict=True):
+            start = self._ends[number] - len(raw)
+            part = memoryview(raw)[max(0, self._position - start) : end - start]
+            view[filled : filled + len(part)] = part
+            filled += len(part)
+        self._position += filled
+        return filled
+
+    def _get(self, first: int, end: int) -> list[Buffer]:
+        missing = [number for number in range(first, end) if number not in self._kept]
+        fresh = dict(
+            zip(missing, self._file.read_chunks([self._chunks[number] for number in missing]), strict=True)
+        )
+        got = {number: self._kept.get(number, fresh.get(number)) for number in range(first, end)}
+        self._kept = {number: raw for number, raw in got.items() if raw is not None and number >= end - 1}
+        return [raw for raw in got.values() if raw is not None]

@@ -1,0 +1,219 @@
+"""Pull: a version, or a part of it, comes to a directory of this machine.
+
+What local state knows is used (the base of the conflict rule, digests of files that did not
+change) and what was learned is remembered; `download` does the rest.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from artifactstore.dedup.rows import DirectoryRows, DirectoryRowsBuilder
+from artifactstore.dedup.state import LocalState, Synced
+from artifactstore.errors import PathNotFound
+from artifactstore.manifest.model import Entry, EntryKind
+from artifactstore.names import Reference
+from artifactstore.transaction.resolve import open_version
+from artifactstore.transaction.versions import Version
+from artifactstore.transfer.conflict import LocalFact
+from artifactstore.transfer.context import StoreContext
+from artifactstore.transfer.download import DEFAULT_JOBS, Means, download
+from artifactstore.transfer.plan import ConflictedPath, DownloadResult, PullOptions, SyncedFile
+from artifactstore.transfer.progress import NULL_PROGRESS, Progress
+from artifactstore.tree import StoredTree
+
+Destination = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullResult:
+    """What a pull did, or, in a dry run, would do.
+
+    Attributes:
+        version: ``name:v3``, with the path inside if only a part was pulled.
+        destination: Absolute path.
+        files: In the version, or the part of it.
+        written, removed, kept: Paths relative to the destination. Kept ones stand although the version says otherwise.
+        conflicts: Paths that both sides changed, each with where what came in landed instead, if it did.
+        references: Paths whose content is not in the store; they were left out.
+        content_bytes: Content of everything written.
+        fetched_bytes: Read from the store. reused_bytes: content that was here already.
+    """
+
+    version: str
+    destination: str
+    files: int
+    written: tuple[bytes, ...]
+    removed: tuple[bytes, ...]
+    kept: tuple[bytes, ...]
+    conflicts: tuple[ConflictedPath, ...]
+    references: tuple[bytes, ...]
+    content_bytes: int
+    fetched_bytes: int
+    reused_bytes: int
+    dry_run: bool
+
+
+def pull(
+    context: StoreContext,
+    reference: Reference,
+    destination: Destination | None,
+    *,
+    options: PullOptions,
+    progress: Progress = NULL_PROGRESS,
+) -> PullResult:
+    """Bring what ``reference`` names to ``destination``.
+
+    Args:
+        destination: By default a directory in the working directory, called like the last part of the reference;
+            for a single file the working directory itself.
+
+    Raises:
+        NameNotFound, VersionDeleted, PathNotFound: There is no such thing.
+        As `transfer.download.download`.
+    """
+    version, root = open_version(context.backend, reference.name, reference.version, pool=context.requests)
+    tree = StoredTree(context.backend, root, version=version.text, pool=context.requests)
+    target = os.path.abspath(os.fsencode(destination if destination is not None else _default(tree, reference)))
+    place = _Place(context, os.path.realpath(target), version, reference.path)
+    done = download(
+        tree,
+        context.backend,
+        target,
+        prefix=reference.path,
+        base=place.base(),
+        known=RememberedFiles(context.state, context.store_id, place.directory),
+        options=options,
+        means=Means(
+            jobs=DEFAULT_JOBS, budget_bytes=context.memory_bytes // 2, clock=context.clock, progress=progress
+        ),
+    )
+    if not options.dry_run:
+        place.remember(done)
+    return _result(version, reference, target, done, dry_run=options.dry_run)
+
+
+def _default(tree: StoredTree, reference: Reference) -> bytes:
+    if not reference.path:
+        return os.fsencode(reference.name.last)
+    try:
+        is_directory = tree.find(reference.path).entry.kind == EntryKind.DIRECTORY
+    except PathNotFound:
+        is_directory = True  # one with something in it, or nothing at all: the download will tell
+    return reference.path.rpartition(b"/")[2] if is_directory else b"."
+
+
+class _Place:
+    """A destination, as local state knows it."""
+
+    def __init__(self, context: StoreContext, directory: bytes, version: Version, path: bytes) -> None:
+        self.directory = directory
+        self._context = context
+        self._version = version
+        self._name = synced_name(version.name.text, path)
+
+    def base(self) -> tuple[Entry, ...] | None:
+        """What was last synced here under this name; None where that is not known."""
+        state = self._context.state
+        synced = state.synced(self._context.store_id, self.directory, self._name)
+        return state.synced_entries(synced) if synced is not None else None
+
+    def remember(self, done: DownloadResult) -> None:
+        context, version = self._context, self._version
+        observed_at = context.clock.now()
+        rows = _rows(self.directory, done.synced, observed_at=observed_at)
+        context.state.save_directories(context.store_id, rows)
+        synced = Synced(
+            store_id=context.store_id,
+            directory=self.directory,
+            name=self._name,
+            slot=version.slot,
+            tx=version.tx,
+            content_digest=bytes.fromhex(version.record.content),
+            signature=b"",  # the next scan of this directory makes one, once the files have settled
+            is_settled=False,
+            url=context.url,
+        )
+        context.state.record_synced(synced, done.entries)
+
+
+def synced_name(name: str, path: bytes) -> str:
+    """How local state files what a directory was synced as: the name, with the path inside for a part of it."""
+    return f"{name}//{path.decode('utf-8', 'backslashreplace')}" if path else name
+
+
+class RememberedFiles:
+    """Digests of files that did not change since they were last pushed or pulled (`survey.KnownFiles`)."""
+
+    def __init__(self, state: LocalState, store_id: bytes, root: bytes) -> None:
+        self._state = state
+        self._store_id = store_id
+        self._root = root
+        self._rows: dict[bytes, DirectoryRows | None] = {}
+
+    def digest(self, path: bytes, fact: LocalFact) -> bytes:
+        """The digest of the file at ``path`` while it is unchanged, else empty bytes."""
+        folder, _, _ = path.rpartition(b"/")
+        if folder not in self._rows:
+            self._rows[folder] = self._state.load_directory(self._store_id, _absolute(self._root, folder))
+        rows = self._rows[folder]
+        if rows is None:
+            return b""
+        row = rows.find(_Seen(path, fact.size, fact.inode, fact.mtime_ns, fact.ctime_ns))
+        return rows.digest(row) if row is not None else b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    path: bytes
+    size: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def _rows(directory: bytes, files: Iterable[SyncedFile], *, observed_at: float) -> dict[bytes, DirectoryRows]:
+    builders: dict[bytes, DirectoryRowsBuilder] = {}
+    for file in files:
+        folder = file.path.rpartition(b"/")[0]
+        builder = builders.get(folder)
+        if builder is None:
+            builder = builders[folder] = DirectoryRowsBuilder(observed_at=observed_at)
+        builder.add(
+            file,
+            digest=file.entry.digest,
+            xxh3=file.entry.xxh3,
+            places=file.places,
+            pack_id=file.packs.__getitem__,
+        )
+    return {_absolute(directory, folder): builder.build() for folder, builder in builders.items()}
+
+
+def _absolute(root: bytes, folder: bytes) -> bytes:
+    return os.path.join(root, folder) if folder else root
+
+
+def _result(
+    version: Version, reference: Reference, target: bytes, done: DownloadResult, *, dry_run: bool
+) -> PullResult:
+    plan = done.plan
+    inside = f"/{os.fsdecode(reference.path)}" if reference.path else ""
+    if dry_run:
+        written = tuple(write.path for write in (*plan.writes, *plan.late_writes))
+        removed = tuple(removal.path for removal in (*plan.clears, *plan.removals))
+    else:
+        written, removed = done.written, done.removed
+    return PullResult(
+        version=f"{version.text}{inside}",
+        destination=os.fsdecode(target),
+        files=sum(entry.kind == EntryKind.FILE for entry in done.entries),
+        written=written,
+        removed=removed,
+        kept=done.kept,
+        conflicts=done.conflicts,
+        references=tuple(entry.path for entry in plan.references),
+        content_bytes=plan.write_bytes if dry_run else done.content_bytes,
+        fetched_bytes=done.fetched_bytes,
+        reused_bytes=done.reused_bytes,
+        dry_run=dry_run,
+    )
