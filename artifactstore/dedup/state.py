@@ -169,6 +169,11 @@ class LocalState:
         """The packs recorded for ``tx`` belong to a version now: they are pending no longer."""
         self._database.write([("UPDATE packs SET committed = 1 WHERE store = ? AND tx = ?", (store_id, tx))])
 
+    def mark_packs_committed(self, store_id: bytes, packs: Iterable[PackId]) -> None:
+        """As `mark_committed`, by the packs themselves: for an upload that went on under a new transaction."""
+        query = "UPDATE packs SET committed = 1 WHERE store = ? AND pack = ?"
+        self._database.write([(query, (store_id, pack)) for pack in packs])
+
     def forget_packs(self, store_id: bytes, packs: Iterable[PackId]) -> None:
         """These packs are gone from the store."""
         self._database.write([("DELETE FROM packs WHERE store = ? AND pack = ?", (store_id, pack)) for pack in packs])
