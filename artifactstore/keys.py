@@ -128,6 +128,18 @@ def parse_slot_key(key: str, prefix: str) -> tuple[int, bool] | None:
     return None if number is None else (number, text.endswith(DELETED_SUFFIX))
 
 
+def parse_version_key(key: str) -> tuple[Name, int] | None:
+    """The name and number of a slot's key; None for anything else (a job's snapshot, a tombstone, a stranger)."""
+    head, _, slot = key.removeprefix(NAMES).rpartition("/v/")
+    folder, _, last = head.rpartition("@")
+    number = parse_counted(slot)
+    try:
+        name = Name(folder + last)
+    except InvalidName:
+        return None
+    return (name, number) if number is not None and NameKeys(name).slot(number) == key else None
+
+
 def folder_record_key(folder: str, number: int) -> str:
     return f"names/{folder}/.folder/{counted(number)}"
 

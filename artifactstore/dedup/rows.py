@@ -25,7 +25,8 @@ RACY_SECONDS: Final = 2
 XXH3_BYTES: Final = 16
 _FORMAT: Final = f"rows 1 {sys.byteorder}".encode()
 _FILE: Final = int(EntryKind.FILE)
-_PLACES: Final = msgspec.msgpack.Decoder(tuple[EntryPlaces, ...])
+# Not `EntryPlaces`: a row has all extents of its file beside it, however many they are.
+_PLACES: Final = msgspec.msgpack.Decoder(tuple[tuple[tuple[Extent, ...], tuple[StoredChunk, ...]], ...])
 
 
 class FileStat(Protocol):
@@ -55,7 +56,7 @@ class _Columns(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     digests: bytes
     xxh3s: bytes
     packs: tuple[bytes, ...]
-    places: bytes  # msgpack, a tuple of EntryPlaces
+    places: bytes  # msgpack, for each row its extents and list pieces
 
 
 _COLUMNS: Final = msgspec.msgpack.Decoder(_Columns)
@@ -74,7 +75,7 @@ class DirectoryRows:
         self._inodes = array("Q", columns.inodes)
         self._mtimes = array("q", columns.mtimes)
         self._ctimes = array("q", columns.ctimes)
-        self._places: tuple[EntryPlaces, ...] | None = None
+        self._places: tuple[tuple[tuple[Extent, ...], tuple[StoredChunk, ...]], ...] | None = None
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -126,7 +127,7 @@ class DirectoryRows:
         """Where its content lies; packs are indices into `packs`."""
         if self._places is None:
             self._places = _PLACES.decode(self._columns.places)
-        return self._places[row]
+        return EntryPlaces(*self._places[row])
 
     def encode(self, key: bytes) -> bytes:
         """Bytes to store under ``key``, which they are bound to."""

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 
 from artifactstore.codec import Codec
 from artifactstore.dedup.known import KnownChunks
+from artifactstore.dedup.landmarks import landmarks_of
 from artifactstore.dedup.packs import GrowingLayout, PackSet
 from artifactstore.digest import Buffer, Digest, PackId
 from artifactstore.keys import pack_key
@@ -26,6 +27,9 @@ class PackSender:
 
     Args:
         known: Told of every content chunk that is added.
+
+    Attributes:
+        landmarks: Of the packs sealed so far.
     """
 
     def __init__(self, environment: UploadEnvironment, packs: PackSet, known: KnownChunks) -> None:
@@ -38,6 +42,7 @@ class PackSender:
         self._builder: PackBuilder | None = None
         self._number = -1
         self._layout = GrowingLayout()
+        self.landmarks: list[tuple[Digest, PackId]] = []
         self.sent_bytes = 0
         self.sent_packs = 0
 
@@ -68,6 +73,7 @@ class PackSender:
         sealed = builder.seal()
         row = PackRow(sealed.pack, len(sealed.body), sealed.table_bytes, 0)
         self._packs.settle(self._number, row)
+        self.landmarks += [(digest, sealed.pack) for digest in landmarks_of(sealed.table)]
         self.sent_bytes += len(sealed.body)
         self.sent_packs += 1
         self._sending.append((self._env.transfers.submit(self._send, sealed, row), builder))

@@ -17,6 +17,7 @@ import xxhash
 
 from artifactstore.codec import Codec, choose, encode, encode_each
 from artifactstore.dedup.known import KnownChunks
+from artifactstore.dedup.neighbours import Neighbours
 from artifactstore.dedup.packs import PackSet
 from artifactstore.digest import CHUNK_CONTEXT, Buffer, Digest, digest_of, xxh3_of
 from artifactstore.manifest.format import FileDigester, file_digest, single_chunk_file_digest
@@ -77,6 +78,7 @@ class Pipeline:
 
     Args:
         same_file: Places of a stored file with this file digest, if there is one to rely on.
+        neighbours: Looks for equal content under other names.
     """
 
     def __init__(
@@ -87,7 +89,9 @@ class Pipeline:
         known: KnownChunks,
         *,
         same_file: Callable[[bytes], tuple[Extent, ...] | None],
+        neighbours: Neighbours,
     ) -> None:
+        self._neighbours = neighbours
         self._sender = sender
         self._packs = packs
         self._known = known
@@ -194,7 +198,9 @@ class Pipeline:
 
     def _place(self, batch: Batch, prepared: Future[None], feed: Feed) -> Iterator[StoredFile]:
         prepared.result()
+        self._neighbours.settle()
         for piece in batch.pieces:
+            self._neighbours.offer(chunk[0] for chunk in piece.prepared if chunk[2] is None)
             if piece.is_whole and len(piece.ends) <= 1:
                 yield self._place_small(piece)
                 continue

@@ -18,6 +18,7 @@ from artifactstore.backend.wrappers.discard import DiscardBackend
 from artifactstore.chunking import is_compiled
 from artifactstore.codec import Compression
 from artifactstore.dedup.base import Base
+from artifactstore.dedup.landmarks import write_landmarks
 from artifactstore.dedup.packs import PackSet, RecordedPack
 from artifactstore.dedup.rows import DirectoryRows, DirectoryRowsBuilder
 from artifactstore.dedup.state import Synced
@@ -26,6 +27,7 @@ from artifactstore.keys import TxId
 from artifactstore.manifest.model import EntryKind, EntryPlaces, PackRow
 from artifactstore.names import Name, check_alias
 from artifactstore.transaction.commit import commit, settle_early, settle_known, settle_unchanged
+from artifactstore.transaction.labels import put_label_hints
 from artifactstore.transaction.upload import Action, CommitResult, SlotDetails, Strategy, Upload, begin
 from artifactstore.transfer.context import StoreContext, UploadEnvironment
 from artifactstore.transfer.found import FollowLinks, Found, Notice, OnError, Scan, ScanOptions
@@ -193,6 +195,7 @@ class _Push:
         if options.dry_run:
             return self._planned(self._content)
         result = self._commit(self._content)
+        self._leave_hints(self._content, result)
         self._remember(self._content, result)
         return self._result(result)
 
@@ -302,6 +305,13 @@ class _Push:
             return unchanged
         return commit(upload, content, details=self._details, aliases=options.aliases)
 
+    def _leave_hints(self, content: ContentUpload, result: CommitResult) -> None:
+        """Landmarks and labels, of committed versions only; losing them costs no data."""
+        if result.action is Action.COMMITTED:
+            context, version = self._context, result.version
+            write_landmarks(context.backend, version.tx, content.landmarks, pool=context.requests)
+            put_label_hints(context.backend, version, self._options.labels, pool=context.requests)
+
     def _remember(self, content: ContentUpload, result: CommitResult) -> None:
         """What the next push of this tree need not find out again. Losing it costs time only."""
         context, version = self._context, result.version
@@ -406,5 +416,7 @@ def _known(found: Found, rows: DirectoryRows | None) -> KnownFile | None:
     """What is remembered of a file, if it still stands for it."""
     if rows is None or found.kind != EntryKind.FILE or (row := rows.find(found)) is None:
         return None
-    entry = rows.entry(row, found.path, executable=found.executable)
-    return KnownFile(entry, rows.places(row).extents, rows.packs)
+    places = rows.places(row)
+    if places.lists:
+        return None  # a pull's: its extents are in the store, and asking for them needs their packs first
+    return KnownFile(rows.entry(row, found.path, executable=found.executable), places.extents, rows.packs)

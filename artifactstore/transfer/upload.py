@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from artifactstore.codec import Codec, encode
 from artifactstore.dedup.base import Base, TableLoader, translate
 from artifactstore.dedup.known import KnownChunks
+from artifactstore.dedup.neighbours import Neighbours
 from artifactstore.dedup.packs import PackSet, RecordedPack
 from artifactstore.digest import Digest, PackId
 from artifactstore.errors import SourceChanged, SourceError
@@ -100,6 +101,7 @@ class ContentUpload:
         self.seen: dict[int, Found] = {}
         self.sent_bytes = 0
         self.sent_packs = 0
+        self.landmarks: list[tuple[Digest, PackId]] = []
         self.saved_bytes = 0
 
     # -- content -------------------------------------------------------------------------------------
@@ -254,7 +256,12 @@ class ContentUpload:
             self._base.use_tables(tables)
             self._base.load_for([found[row].path for row in rows], sum(found[row].size for row in rows))
         sender = PackSender(self._env, self._packs, known)
-        pipeline = Pipeline(self._env, sender, self._packs, known, same_file=self._same_file)
+        neighbours = Neighbours(
+            self._env.backend, self._packs, tables, self._env.transfers, cut=str(self._env.cut)
+        )
+        pipeline = Pipeline(
+            self._env, sender, self._packs, known, same_file=self._same_file, neighbours=neighbours
+        )
         try:
             with SourceReader(self._scan) as reader:
                 feed = Feed(
@@ -267,6 +274,7 @@ class ContentUpload:
                 self._take(pipeline.run(feed), pipeline)
             sender.flush()
         finally:
+            neighbours.close()
             self._close_sender(sender)
         self.saved_bytes += pipeline.saved_bytes
 
@@ -296,6 +304,7 @@ class ContentUpload:
         sender.abandon()
         self.sent_bytes += sender.sent_bytes
         self.sent_packs += sender.sent_packs
+        self.landmarks += sender.landmarks
 
     # -- packs that may not be kept ------------------------------------------------------------------
 
