@@ -37,7 +37,9 @@ def cut_blocks(entries: Sequence[Entry]) -> list[slice]:
         _ROW_COST + len(e.path) if e.size < 16384 and not e.target and e.reference is None else _cost(e)
         for e in entries
     ]
-    return _cut([e.path for e in entries], costs, _BLOCK_MASK, MAX_BLOCK_ENTRIES, _BLOCK_COST)
+    return cut_rows(
+        [e.path for e in entries], costs, mask=_BLOCK_MASK, max_rows=MAX_BLOCK_ENTRIES, max_cost=_BLOCK_COST
+    )
 
 
 def _cost(entry: Entry) -> int:
@@ -53,10 +55,19 @@ def _cost(entry: Entry) -> int:
 
 def cut_pages(first_paths: Sequence[bytes], costs: Sequence[int]) -> list[slice]:
     """Group the rows of a block index into pages: the same rule by other bits, 256 rows on average, 512 at most."""
-    return _cut(first_paths, costs, _PAGE_MASK, MAX_PAGE_BLOCKS, _PAGE_COST)
+    return cut_rows(first_paths, costs, mask=_PAGE_MASK, max_rows=MAX_PAGE_BLOCKS, max_cost=_PAGE_COST)
 
 
-def _cut(paths: Sequence[bytes], costs: Sequence[int], mask: int, max_rows: int, max_cost: int) -> list[slice]:
+def cut_rows(paths: Sequence[bytes], costs: Sequence[int], *, mask: int, max_rows: int, max_cost: int) -> list[slice]:
+    """The rule itself.
+
+    Args:
+        costs: Of each row; positive.
+        mask: A row ends a block before it where its path hash has none of these bits.
+
+    Returns:
+        Slices of ``paths``, in order, covering all of them.
+    """
     hashes = list(map(xxhash.xxh3_64_intdigest, paths))
     natural = [number for number, value in enumerate(hashes) if not value & mask]
     ends = [0, *accumulate(costs)]
