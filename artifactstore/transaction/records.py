@@ -292,6 +292,12 @@ def _decode(kind: type[_Decoded], body: Buffer, *, key: str) -> _Decoded:
         raise CorruptData(f"not a valid {kind.__name__.lstrip('_')}: {error}", key=key) from error
 
 
+# msgspec builds what it knows of a type at its first use, and lets other threads use it half built: they crash.
+# So everything is built here, while the module is imported.
+for _kind in (_Preamble, *Record.__subclasses__()):
+    msgspec.json.Decoder(_kind)
+
+
 def parse_timestamp(text: str) -> float | None:
     """Seconds since the epoch of a record's ``created``; None where it is not one (it is only a hint)."""
     try:
