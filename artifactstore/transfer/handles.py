@@ -17,7 +17,8 @@ MAX_HANDLES: Final = 32
 NO_PARENT: Final = -1
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
+_GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
+_REPLACED: Final = frozenset({errno.ELOOP, errno.ENOTDIR})  # a link, or a file, where O_NOFOLLOW or O_DIRECTORY stand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +58,8 @@ def source_error(error: OSError, path: bytes, *, doing: str) -> SourceError:
         return SourceError(f"this process can't open more files ({reason}) while {doing} {where}", where=where)
     if error.errno in _GONE:
         return SourceChanged(f"{where} vanished while it was being pushed", where=where)
-    if error.errno == errno.ELOOP:
-        return SourceChanged(f"{where} was replaced by a symbolic link while it was being pushed", where=where)
+    if error.errno in _REPLACED:
+        return SourceChanged(f"{where} was replaced by a link or a file while it was being pushed", where=where)
     return SourceUnreadable(f"{doing} {where} failed: {reason}", where=where)
 
 
