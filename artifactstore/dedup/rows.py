@@ -22,11 +22,22 @@ from artifactstore.digest import DIGEST_BYTES, Digest
 from artifactstore.manifest.model import HOLE, NO_PLACES, Entry, EntryKind, EntryPlaces, Extent, StoredChunk
 
 RACY_SECONDS: Final = 2
+"""A file changed this shortly before it was looked at may change again without its times telling."""
+
 XXH3_BYTES: Final = 16
 _FORMAT: Final = f"rows 1 {sys.byteorder}".encode()
 _FILE: Final = int(EntryKind.FILE)
 # Not `EntryPlaces`: a row has all extents of its file beside it, however many they are.
 _PLACES: Final = msgspec.msgpack.Decoder(tuple[tuple[tuple[Extent, ...], tuple[StoredChunk, ...]], ...])
+
+
+def settled_before_ns(observed_at: float) -> int:
+    """Files whose times lie before this were not in the middle of a change when looked at (git's racy-clean rule).
+
+    Args:
+        observed_at: When they were looked at, *before* they were read, in seconds since the epoch.
+    """
+    return int((observed_at - RACY_SECONDS) * 1e9)
 
 
 class FileStat(Protocol):
@@ -140,7 +151,7 @@ class DirectoryRowsBuilder:
 
     def __init__(self, *, observed_at: float) -> None:
         """``observed_at``: when the scan began, *before* the files were looked at; seconds since the epoch."""
-        self._limit_ns = int((observed_at - RACY_SECONDS) * 1e9)
+        self._limit_ns = settled_before_ns(observed_at)
         self._names: list[bytes] = []
         self._sizes = array("Q")
         self._inodes = array("Q")

@@ -13,11 +13,9 @@ from typing import Final
 import msgspec
 import xxhash
 
+from artifactstore.dedup.rows import settled_before_ns
 from artifactstore.manifest.model import EntryKind
 from artifactstore.transfer.handles import Directory, shown
-
-RACY_SECONDS: Final = 2
-"""A file changed this shortly before it was looked at may change again without its times telling."""
 
 _FILE: Final = int(EntryKind.FILE)
 _SIGNATURE_ROWS: Final = 8192
@@ -140,15 +138,6 @@ class Scan:
         """Whether every file was last changed well before the scan: only then its signature proves anything later."""
         limit = settled_before_ns(self.started_at)
         return all(max(map(attrgetter(time), self.found), default=0) < limit for time in ("mtime_ns", "ctime_ns"))
-
-
-def settled_before_ns(observed_at: float) -> int:
-    """Files whose times lie before this were not in the middle of a change when looked at (git's racy-clean rule).
-
-    Args:
-        observed_at: When they were looked at, *before* they were read, in seconds since the epoch.
-    """
-    return int((observed_at - RACY_SECONDS) * 1e9)
 
 
 def found_file(path: bytes, looked: os.stat_result, directory: int) -> Found:

@@ -28,7 +28,6 @@ from artifactstore.transfer.found import (
     Scan,
     ScanOptions,
     found_file,
-    settled_before_ns,
 )
 from artifactstore.transfer.handles import (
     NO_PARENT,
@@ -50,7 +49,6 @@ __all__ = [
     "Scan",
     "ScanOptions",
     "scan",
-    "settled_before_ns",
 ]
 
 _FILE: Final = int(EntryKind.FILE)
