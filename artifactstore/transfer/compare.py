@@ -1,12 +1,10 @@
 """What a directory of this machine holds, as entries: to hold it against a version or the last sync."""
 
-from collections.abc import Callable, Iterator, Sequence
-
-import xxhash
+from collections.abc import Iterator, Sequence
 
 from artifactstore.chunking import CutFunction
 from artifactstore.dedup.rows import DirectoryRows
-from artifactstore.digest import CHUNK_CONTEXT, digest_of
+from artifactstore.digest import CHUNK_CONTEXT, digest_of, xxh3_of
 from artifactstore.errors import SourceError
 from artifactstore.manifest.format import FileDigester
 from artifactstore.manifest.model import Entry, EntryKind
@@ -43,38 +41,30 @@ def _without_reading(found: Found, rows: DirectoryRows | None) -> Entry | None:
 
 def _read(scan: Scan, rows: Sequence[tuple[int, Found]], *, cut: CutFunction) -> Iterator[tuple[int, Entry]]:
     zeros = bytes(cut.max_bytes)
-    digesters: dict[int, tuple[FileDigester, xxhash.xxh3_128]] = {}
+    digesters: dict[int, FileDigester] = {}
     with SourceReader(scan) as reader:
         feed = Feed(reader, rows, cut=cut, before_large=_ignore, on_unreadable=_fail)
         for batch in feed.batches():
             for piece in batch.pieces:
-                digester, xxh3 = digesters.setdefault(piece.row, (FileDigester(), xxhash.xxh3_128()))
-                _add(digester, xxh3.update, piece, batch.view, zeros)
+                digester = digesters.setdefault(piece.row, FileDigester())
+                _add(digester, piece, batch.view, zeros)
                 if piece.is_final:
                     del digesters[piece.row]
                     if (seen := piece.seen) is not None:
-                        yield (
-                            piece.row,
-                            Entry(
-                                seen.path, seen.kind, seen.size, seen.executable, digester.digest(), xxh3.digest()
-                            ),
-                        )
+                        xxh3 = piece.xxh3 or xxh3_of(batch.view[piece.start : (piece.ends or [piece.start])[-1]])
+                        digest = digester.digest()
+                        yield piece.row, Entry(seen.path, seen.kind, seen.size, seen.executable, digest, xxh3)
             feed.give_back(batch)
 
 
-def _add(
-    digester: FileDigester, update: Callable[[bytes | memoryview], None], piece: Piece, view: memoryview, zeros: bytes
-) -> None:
+def _add(digester: FileDigester, piece: Piece, view: memoryview, zeros: bytes) -> None:
     if piece.zeros is not None:
         length, count = piece.zeros
         digester.add_repeated(digest_of(CHUNK_CONTEXT, zeros[:length]), length, count)
-        for _ in range(count):
-            update(zeros[:length])
     start = piece.start
     for end in piece.ends:
         digester.add(digest_of(CHUNK_CONTEXT, view[start:end]), end - start)
         start = end
-    update(view[piece.start : start])
 
 
 def _ignore(row: int) -> None:

@@ -7,8 +7,11 @@ read. A file is read at most to the size it had when it was opened.
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
+
+import xxhash
 
 from artifactstore.chunking import CutFunction, Cutter
 from artifactstore.errors import SourceError
@@ -17,6 +20,7 @@ from artifactstore.transfer.read import MAX_ATTEMPTS, OpenSource, SourceReader, 
 
 WINDOW_BYTES: Final = 4 << 20
 MAX_BATCH_FILES: Final = 256
+_ZEROS: Final = memoryview(bytes(1 << 20))
 
 
 @dataclass(slots=True)
@@ -32,7 +36,8 @@ class Piece:
         zeros: (length of each chunk, how many), or None.
         seen: Of a final piece: the file's row as it was after the last byte, or None: it changed meanwhile, and what
             was read does not count.
-        prepared, digest, xxh3: Filled in by the pipeline.
+        xxh3: Of the whole file; of a large file set on its final piece, of others by the pipeline.
+        prepared, digest: Filled in by the pipeline.
     """
 
     row: int
@@ -81,6 +86,7 @@ class Feed:
         self._before_large = before_large
         self._on_unreadable = on_unreadable
         self._spare: list[memoryview] = []
+        self._reading = ThreadPoolExecutor(1, "artifactstore-read")
         self._lock = threading.Lock()
 
     def give_back(self, batch: Batch) -> None:
@@ -90,6 +96,10 @@ class Feed:
 
     def batches(self) -> Iterator[Batch]:
         """All files, each as one or several pieces in consecutive batches."""
+        with self._reading:
+            yield from self._batches()
+
+    def _batches(self) -> Iterator[Batch]:
         batch = self._new_batch()
         for row, found in self._rows:
             if found.size > self._cut.min_bytes:
@@ -111,7 +121,8 @@ class Feed:
         with self._lock:
             if self._spare:
                 return Batch(self._spare.pop())
-        return Batch(memoryview(bytearray(WINDOW_BYTES + self._cut.max_bytes)))
+        # The first `max_bytes` are for what a window before left uncut.
+        return Batch(memoryview(bytearray(self._cut.max_bytes + WINDOW_BYTES)))
 
     def _read_whole(self, batch: Batch, row: int, found: Found) -> None:
         start = batch.used
@@ -147,31 +158,52 @@ class Feed:
         return batch
 
     def _read_windows(self, row: int, source: OpenSource) -> Generator[Batch, None, bool]:
-        """One attempt at a large file; returns whether it stayed the same meanwhile."""
+        """One attempt at a large file; returns whether it stayed the same meanwhile.
+
+        While one window is cut, the next one is read, and its XXH3 computed, by a thread of its own.
+        """
         holes = [(s.start, s.start + s.length) for s in source.segments() if s.is_hole]
+        xxh3 = xxhash.xxh3_128()
         batch = self._new_batch()
         at = carried = 0
+        ahead = self._read_ahead(source, xxh3, at, batch) if not holes else None
         while True:
             if holes and (zeros := self._zeros(holes, at - carried)):
                 batch.pieces.append(Piece(row, 0, [], zeros=zeros))
-                at += zeros[0] * zeros[1] - carried
+                skipped = zeros[0] * zeros[1] - carried
+                _update_with_zeros(xxh3, skipped)
+                at += skipped
                 carried = 0
-            filled = carried + source.read_at(at, batch.view[carried : carried + WINDOW_BYTES - self._cut.max_bytes])
-            at += filled - carried
-            is_final = filled == carried or at >= source.size
-            ends = self._cutter.cuts(batch.view[:filled], final=is_final)
-            piece = Piece(row, 0, ends, is_final=is_final)
+            count = (ahead or self._read_ahead(source, xxh3, at, batch)).result()
+            at += count
+            is_final = count == 0 or at >= source.size
+            following = self._new_batch()
+            ahead = self._read_ahead(source, xxh3, at, following) if not (holes or is_final) else None
+            start, end = self._cut.max_bytes - carried, self._cut.max_bytes + count
+            ends = [start + cut for cut in self._cutter.cuts(batch.view[start:end], final=is_final)]
+            piece = Piece(row, start, ends, is_final=is_final)
             batch.pieces.append(piece)
             if is_final:
-                piece.seen = source.finish()
+                piece.seen, piece.xxh3 = source.finish(), xxh3.digest()
+                self.give_back(following)
                 yield batch
                 return piece.seen is not None
-            following = self._new_batch()
-            certain = ends[-1] if ends else 0
-            carried = filled - certain
-            following.view[:carried] = batch.view[certain:filled]
+            certain = ends[-1] if ends else start
+            carried = end - certain
+            following.view[self._cut.max_bytes - carried : self._cut.max_bytes] = batch.view[certain:end]
             yield batch
             batch = following
+
+    def _read_ahead(self, source: OpenSource, xxh3: xxhash.xxh3_128, at: int, batch: Batch) -> "Future[int]":
+        """Start to read one window behind the room for the carried bytes."""
+        window = batch.view[self._cut.max_bytes :]
+
+        def read() -> int:
+            count = source.read_at(at, window)
+            xxh3.update(window[:count])
+            return count
+
+        return self._reading.submit(read)
 
     def _zeros(self, holes: list[tuple[int, int]], start: int) -> tuple[int, int] | None:
         """The chunks of zeros that certainly follow an uncut position in a hole: (length of each, how many)."""
@@ -180,3 +212,10 @@ class Feed:
                 length = self._cutter.zero_chunk_length()
                 return length, (hole_end - start - self._cut.max_bytes) // length + 1
         return None
+
+
+def _update_with_zeros(xxh3: xxhash.xxh3_128, count: int) -> None:
+    while count > 0:
+        part = min(count, len(_ZEROS))
+        xxh3.update(_ZEROS[:part])
+        count -= part

@@ -5,6 +5,7 @@ by a small pool. Only so many pack buffers exist, so a slow store slows the read
 instead of filling memory.
 """
 
+import threading
 from collections import deque
 from concurrent.futures import Future
 
@@ -16,7 +17,7 @@ from artifactstore.digest import Buffer, Digest, PackId
 from artifactstore.keys import pack_key
 from artifactstore.manifest.model import PackRow
 from artifactstore.pack.format import MAX_METADATA_BYTES, ChunkKind
-from artifactstore.pack.writer import PackBuilder, SealedPack, verify_sealed
+from artifactstore.pack.writer import PackBuilder, verify_sealed
 from artifactstore.transfer.context import UploadEnvironment
 
 NONCE_BYTES = 16
@@ -41,6 +42,7 @@ class PackSender:
         self._sending: deque[tuple[Future[None], PackBuilder]] = deque()
         self._builder: PackBuilder | None = None
         self._number = -1
+        self._lock = threading.Lock()
         self._layout = GrowingLayout()
         self.landmarks: list[tuple[Digest, PackId]] = []
         self.sent_bytes = 0
@@ -66,17 +68,10 @@ class PackSender:
         return self._number, added.number, added.offset, added.stored_length
 
     def seal(self) -> None:
-        """Close the pack being filled, if there is one, and send it."""
+        """Close the pack being filled, if there is one, and send it. It has its name once `flush` returns."""
         builder, self._builder = self._builder, None
-        if builder is None:
-            return
-        sealed = builder.seal()
-        row = PackRow(sealed.pack, len(sealed.body), sealed.table_bytes, 0)
-        self._packs.settle(self._number, row)
-        self.landmarks += [(digest, sealed.pack) for digest in landmarks_of(sealed.table)]
-        self.sent_bytes += len(sealed.body)
-        self.sent_packs += 1
-        self._sending.append((self._env.transfers.submit(self._send, sealed, row), builder))
+        if builder is not None:
+            self._sending.append((self._env.transfers.submit(self._send, builder, self._number), builder))
 
     def flush(self) -> None:
         """Seal, and wait until every pack is stored.
@@ -119,8 +114,15 @@ class PackSender:
         future.result()
         self._spare.append(builder)
 
-    def _send(self, sealed: SealedPack, row: PackRow) -> None:
+    def _send(self, builder: PackBuilder, number: int) -> None:
+        sealed = builder.seal()
         # Over the very bytes that are handed on: a codec or memory fault is found before it is stored.
         verify_sealed(sealed, max_raw_length=MAX_METADATA_BYTES)
-        self._env.backend.put(pack_key(PackId(row.pack)), sealed.body)
+        row = PackRow(sealed.pack, len(sealed.body), sealed.table_bytes, 0)
+        self._env.backend.put(pack_key(sealed.pack), sealed.body)
         self._env.on_put(row)
+        with self._lock:
+            self._packs.settle(number, row)
+            self.landmarks += [(digest, sealed.pack) for digest in landmarks_of(sealed.table)]
+            self.sent_bytes += row.object_bytes
+            self.sent_packs += 1

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-import xxhash
-
 from artifactstore.codec import Codec, choose, encode, encode_each
 from artifactstore.dedup.known import KnownChunks
 from artifactstore.dedup.neighbours import Neighbours
@@ -61,16 +59,15 @@ _EMPTY_XXH3 = xxh3_of(b"")
 class _Assembly:
     """A file of several chunks, on the way."""
 
-    __slots__ = ("codec", "digester", "extents", "xxh3")
+    __slots__ = ("codec", "digester", "extents")
 
     def __init__(self) -> None:
         self.digester = FileDigester()
-        self.xxh3 = xxhash.xxh3_128()
         self.extents = ExtentBuilder()
         self.codec: Codec | None = None
 
-    def finish(self, row: int, seen: Found) -> StoredFile:
-        return StoredFile(row, seen, self.digester.digest(), self.xxh3.digest(), self.extents.build())
+    def finish(self, piece: Piece, seen: Found) -> StoredFile:
+        return StoredFile(piece.row, seen, self.digester.digest(), piece.xxh3, self.extents.build())
 
 
 class Pipeline:
@@ -138,6 +135,8 @@ class Pipeline:
                 small.append(piece)
             elif piece.ends:
                 piece.prepared = self._prepare_chunks(piece, batch.view)
+                if piece.is_whole:
+                    piece.xxh3 = xxh3_of(batch.view[piece.start : piece.ends[-1]])
         if small:
             self._prepare_small(small, batch.view)
 
@@ -207,11 +206,11 @@ class Pipeline:
             assembly = self._open.get(piece.row)
             if assembly is None:
                 assembly = self._open[piece.row] = _Assembly()
-            self._place_chunks(assembly, piece, batch.view)
+            self._place_chunks(assembly, piece)
             if piece.is_final:
                 del self._open[piece.row]
                 if piece.seen is not None:
-                    yield assembly.finish(piece.row, piece.seen)
+                    yield assembly.finish(piece, piece.seen)
         feed.give_back(batch)
 
     def _place_small(self, piece: Piece) -> StoredFile:
@@ -229,18 +228,13 @@ class Pipeline:
             self.saved_bytes += piece.seen.size
         return StoredFile(piece.row, piece.seen, piece.digest, piece.xxh3, extents)
 
-    def _place_chunks(self, assembly: _Assembly, piece: Piece, view: memoryview) -> None:
+    def _place_chunks(self, assembly: _Assembly, piece: Piece) -> None:
         if piece.zeros is not None:
             length, count = piece.zeros
             assembly.digester.add_repeated(self._zero_digest(length), length, count)
             assembly.extents.add_zeros(length, count)
             self.saved_bytes += length * count
-            for _ in range(count):
-                assembly.xxh3.update(self._zeros[:length])
             return
-        if not piece.ends:
-            return
-        assembly.xxh3.update(view[piece.start : piece.ends[-1]])
         add_digest = assembly.digester.add
         for prepared in piece.prepared:
             add_digest(prepared[0], prepared[1])
