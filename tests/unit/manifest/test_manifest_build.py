@@ -242,6 +242,14 @@ def test_a_large_tree_is_stored_and_its_root_names_every_pack() -> None:
     assert used[Numbers().id(33)] == 0
 
 
+def test_a_pack_that_many_files_share_is_not_used_beyond_its_size() -> None:
+    entries = [file_at(b"f%05d" % number, size=10) for number in range(2000)]
+    shared = EntryPlaces((Extent(0, 3, 1, 64, 1000, 10),))
+    root = assemble_root(locate(build_blocks(entries, [shared] * 2000, packs=Numbers())), details(entries))
+    assert {row.pack: row.used_bytes for row in root.packs}[Numbers().id(0)] == Numbers().row(0).object_bytes
+    assert decode_root(encode_root(root)) == root
+
+
 def test_an_empty_tree_has_a_root() -> None:
     root = assemble_root(locate(build_blocks([], [], packs=Numbers())), details([]))
     assert decode_root(encode_root(root)) == root

@@ -373,6 +373,14 @@ def test_a_block_that_is_not_what_its_index_says_is_refused(tree, error) -> None
         made.block(0)
 
 
+def test_an_inline_block_is_held_against_its_digest() -> None:
+    root = store_tree(MemoryBackend(), {b"a": b"1"})
+    stored = msgspec.structs.replace(root.blocks[0].stored, digest=b"\x01" * 32)
+    bad = msgspec.structs.replace(root, blocks=(msgspec.structs.replace(root.blocks[0], stored=stored),))
+    with pytest.raises(CorruptData, match="digest"):
+        StoredTree(MemoryBackend(), bad).find(b"a")
+
+
 def test_an_interim_root_is_not_a_version() -> None:
     root = msgspec.structs.replace(store_tree(MemoryBackend(), {}), content_digest=NO_CONTENT)
     with pytest.raises(CorruptData, match="interim"):
