@@ -62,6 +62,7 @@ _MAX_WINDOW_BYTES: Final = 8 << 20
 _MIN_WINDOW_BYTES: Final = 1 << 20
 _MAX_BATCH_FILES: Final = 1024
 _BATCHES_PER_JOB: Final = 4
+_LANDERS: Final = min(4, max(2, os.cpu_count() or 2))
 _MIN_REUSED_BYTES: Final = 1 << 20
 """Below this a changed file is fetched whole: asking for tables would cost more than it saves."""
 
@@ -261,6 +262,7 @@ class _Pull:
                 cut=self._cut,
                 version=self._tree.version,
                 window_bytes=means.window_bytes,
+                landers=_LANDERS,
                 damage=self._tables.locate_damage,
             )
             self._land(destination, fetcher, plan.writes, groups[0])

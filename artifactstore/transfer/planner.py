@@ -261,6 +261,8 @@ class _Planner:
             else:
                 self._conflicts.append(ConflictedPath(path))
                 self._kept.add(path)
+                if fact.kind == EntryKind.DIRECTORY and self._strategy is not ConflictStrategy.REPLACE:
+                    self._standing.add(path)
 
     def delete_others(self) -> None:
         """What was never synced goes too; with `replace` also what was, and was edited."""
@@ -269,6 +271,7 @@ class _Planner:
                 continue
             if fact.kind == EntryKind.DIRECTORY:
                 self._removals.setdefault(path, fact)
+                self._kept.discard(path)
             elif fact.kind != OTHER and path not in self._removals and self._may_delete(path):
                 self._removals[path] = fact
                 self._kept.discard(path)
