@@ -317,7 +317,7 @@ class _Push:
         context, version = self._context, result.version
         if result.action is Action.SKIPPED:
             return
-        context.state.mark_committed(context.store_id, self._upload.tx)
+        context.state.mark_packs_committed(context.store_id, [PackId(row.pack) for row in self._sent])
         context.state.save_directories(context.store_id, self._rows_to_remember(content))
         if not content.skipped:
             synced = Synced(
