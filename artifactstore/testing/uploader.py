@@ -131,8 +131,11 @@ class ScriptedUpload:
             place = Place(
                 pack=root.packs[stored.pack], chunk=AddedChunk(stored.chunk, stored.offset, stored.stored_length)
             )
+            try:
+                block = _read_block(self._backend, root, row)
+            except ObjectNotFound:
+                continue  # collected while this upload slept: a miss
             self._blocks[Digest(row.content_digest)] = _StoredBlock(row=row, place=place, packs=packs)
-            block = _read_block(self._backend, root, row)
             by_id = {p.pack: p for p in packs}
             for entry, places in zip(block.entries, block.places, strict=True):
                 extent = places.extents[0]

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock
 from artifactstore.digest import Digest, PackId
-from artifactstore.errors import BackendError
+from artifactstore.errors import BackendError, VersionDeleted
 from artifactstore.keys import TxId, check_key_length, root_key
 from artifactstore.manifest.model import Counts, PackRow, Root
 from artifactstore.names import Name
@@ -182,13 +182,18 @@ class Upload:
         return condemned(self.backend, after=done_run, packs=packs)
 
     def latest_root(self) -> Root | None:
-        """The root of ``latest``, read once."""
+        """The root of ``latest``, read once; None where there is no such version, or no more.
+
+        Its packs may be relied on: it was found live after step (1). They may be gone all the same, if this upload
+        slept for days meanwhile: then they are a miss, and the second look at `gc/` tells of the others.
+        """
         latest = self.latest
         if latest is None:
             return None
         with self._lock:
             if self._latest_root is None:
-                self._latest_root = load_root(self.backend, latest)
+                with contextlib.suppress(VersionDeleted):
+                    self._latest_root = load_root(self.backend, latest)
             return self._latest_root
 
     def heartbeat(self, packs: Callable[[], Sequence[PackRow]], *, cut: str) -> bool:
