@@ -39,6 +39,7 @@ from artifactstore.results import (
     Usage,
     VersionInfo,
 )
+from artifactstore.transaction.listing import check_case
 from artifactstore.transaction.records import StoreRecord, Writers
 from artifactstore.transaction.resolve import open_version
 from artifactstore.transaction.store_record import read_store
@@ -218,6 +219,8 @@ class Store:
         target = Name(name)
         many = [sources] if isinstance(sources, (str, bytes, os.PathLike)) else list(sources)
         self._prepare_for_push(dry_run=options.dry_run)
+        if self.record.folds_case:
+            check_case(self._backend, target)
         return push(self._context(), many, target, options=options, progress=progress)
 
     def pull(

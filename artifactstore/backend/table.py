@@ -126,7 +126,11 @@ def _path_of_file_url(url: str) -> str:
 
 def _wrapped(backend: Backend, clock: Clock, options: BackendOptions) -> Backend:
     from artifactstore.backend.wrappers.limit import LimitBackend
+    from artifactstore.backend.wrappers.log import LogBackend, is_wanted
     from artifactstore.backend.wrappers.retry import RetryBackend
+
+    if is_wanted():
+        backend = LogBackend(backend, clock=clock)
 
     # Limits inside: every try pays for its bytes, and nobody keeps a slot while waiting to try again.
     if options.limit_rate_bytes is not None:

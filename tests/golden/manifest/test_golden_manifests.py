@@ -1,4 +1,4 @@
-"""Manifest bytes that must never change, and a second reader written from docs/format-manifest.md alone.
+"""Manifest bytes that must never change, and a second reader written from docs/format.md alone.
 
 Changing any of these is a new format.
 """

@@ -81,7 +81,7 @@ def test_the_reader_reads_the_golden_pack():
 
 
 def test_docs_suffice_to_read_the_golden_pack():
-    """A second reader, written from docs/format-packs.md alone."""
+    """A second reader, written from docs/format.md alone."""
     body = PACK.read_bytes()
     magic, number, features, store, nonce, key, padding = struct.unpack("<8sHI16s16s8s10s", body[:64])
     assert (magic, number, features) == (b"ASTPACK\x01", 1, 0)
