@@ -14,10 +14,101 @@ from typing import TYPE_CHECKING
 from artifactstore._version import __version__
 
 if TYPE_CHECKING:
+    from artifactstore.codec import Compression as Compression
     from artifactstore.errors import ArtifactStoreError as ArtifactStoreError
+    from artifactstore.errors import BackendError as BackendError
+    from artifactstore.errors import CommitStateUnknown as CommitStateUnknown
+    from artifactstore.errors import ConfigurationError as ConfigurationError
+    from artifactstore.errors import Conflict as Conflict
+    from artifactstore.errors import CorruptData as CorruptData
+    from artifactstore.errors import DestinationError as DestinationError
+    from artifactstore.errors import DestinationExists as DestinationExists
+    from artifactstore.errors import DownloadConflict as DownloadConflict
+    from artifactstore.errors import InvalidName as InvalidName
+    from artifactstore.errors import NameNotFound as NameNotFound
+    from artifactstore.errors import NotFound as NotFound
+    from artifactstore.errors import ObjectExists as ObjectExists
+    from artifactstore.errors import ObjectNotFound as ObjectNotFound
+    from artifactstore.errors import PathNotFound as PathNotFound
+    from artifactstore.errors import SourceChanged as SourceChanged
+    from artifactstore.errors import SourceError as SourceError
+    from artifactstore.errors import SourceNotFound as SourceNotFound
+    from artifactstore.errors import SourceUnreadable as SourceUnreadable
+    from artifactstore.errors import StoreNotFound as StoreNotFound
+    from artifactstore.errors import StoreOutOfSpace as StoreOutOfSpace
+    from artifactstore.errors import StorePermissionDenied as StorePermissionDenied
+    from artifactstore.errors import StoreReadOnly as StoreReadOnly
+    from artifactstore.errors import TransientBackendError as TransientBackendError
+    from artifactstore.errors import UnsafeManifest as UnsafeManifest
+    from artifactstore.errors import UnsupportedFormat as UnsupportedFormat
+    from artifactstore.errors import VersionDeleted as VersionDeleted
+    from artifactstore.errors import VersionExists as VersionExists
+    from artifactstore.manifest.diff import Change as Change
+    from artifactstore.manifest.diff import ChangeKind as ChangeKind
+    from artifactstore.manifest.model import Entry as Entry
+    from artifactstore.manifest.model import EntryKind as EntryKind
+    from artifactstore.results import AliasInfo as AliasInfo
+    from artifactstore.results import FolderItem as FolderItem
+    from artifactstore.results import RemoveOptions as RemoveOptions
+    from artifactstore.results import RemoveResult as RemoveResult
+    from artifactstore.results import StatusReport as StatusReport
+    from artifactstore.results import Usage as Usage
+    from artifactstore.results import VersionInfo as VersionInfo
+    from artifactstore.store import Store as Store
+    from artifactstore.store import init_store as init_store
+    from artifactstore.store import open_store as open_store
+    from artifactstore.transaction.upload import Strategy as Strategy
+    from artifactstore.transfer.found import FollowLinks as FollowLinks
+    from artifactstore.transfer.found import OnError as OnError
+    from artifactstore.transfer.plan import ConflictStrategy as ConflictStrategy
+    from artifactstore.transfer.plan import PullOptions as PullOptions
+    from artifactstore.transfer.progress import Progress as Progress
+    from artifactstore.transfer.pull import PullResult as PullResult
+    from artifactstore.transfer.push import PushOptions as PushOptions
+    from artifactstore.transfer.push import PushResult as PushResult
 
-_EXPORTS = {
-    "errors": ("ArtifactStoreError",),
+_EXPORTS: dict[str, tuple[str, ...]] = {
+    "codec": ("Compression",),
+    "errors": (
+        "ArtifactStoreError",
+        "BackendError",
+        "CommitStateUnknown",
+        "ConfigurationError",
+        "Conflict",
+        "CorruptData",
+        "DestinationError",
+        "DestinationExists",
+        "DownloadConflict",
+        "InvalidName",
+        "NameNotFound",
+        "NotFound",
+        "ObjectExists",
+        "ObjectNotFound",
+        "PathNotFound",
+        "SourceChanged",
+        "SourceError",
+        "SourceNotFound",
+        "SourceUnreadable",
+        "StoreNotFound",
+        "StoreOutOfSpace",
+        "StorePermissionDenied",
+        "StoreReadOnly",
+        "TransientBackendError",
+        "UnsafeManifest",
+        "UnsupportedFormat",
+        "VersionDeleted",
+        "VersionExists",
+    ),
+    "manifest.diff": ("Change", "ChangeKind"),
+    "manifest.model": ("Entry", "EntryKind"),
+    "results": ("AliasInfo", "FolderItem", "RemoveOptions", "RemoveResult", "StatusReport", "Usage", "VersionInfo"),
+    "store": ("Store", "init_store", "open_store"),
+    "transaction.upload": ("Strategy",),
+    "transfer.found": ("FollowLinks", "OnError"),
+    "transfer.plan": ("ConflictStrategy", "PullOptions"),
+    "transfer.progress": ("Progress",),
+    "transfer.pull": ("PullResult",),
+    "transfer.push": ("PushOptions", "PushResult"),
 }
 _MODULES = {name: f"artifactstore.{module}" for module, names in _EXPORTS.items() for name in names}
 

@@ -59,9 +59,14 @@ def rm(name: str, yes: bool, dry_run: bool) -> None:
     _show_removed(result, dry_run=dry_run)
 
 
+def is_interactive() -> bool:
+    """Whether a question would reach a person."""
+    return sys.stdin.isatty()
+
+
 def _ask(store: Store, name: str) -> None:
     planned = store.remove(name, options=RemoveOptions(all_versions=True, dry_run=True))
-    if current().json or not sys.stdin.isatty():
+    if current().json or not is_interactive():
         raise click.UsageError(
             f"{printable(name)} has {human_count(len(planned.versions), 'version')}: "
             "say --yes to remove them all, or name one (NAME:v3)",

@@ -10,6 +10,7 @@ from artifactstore import errors
 from artifactstore.cli.output import json_path, json_text, printable
 
 _SHOWN_PATHS = 10
+_LONGEST_LINE = 2000
 
 
 class ExitCode(IntEnum):
@@ -75,12 +76,17 @@ def as_store_error(error: Exception) -> errors.ArtifactStoreError:
 
 def error_text(error: Exception, *, label: str) -> str:
     """The error as it is printed: one line, and under it the paths in conflict, if there are some."""
-    lines = [f"{label} {printable(str(as_store_error(error)))}"]
+    lines = [f"{label} {_shortened(printable(str(as_store_error(error))))}"]
     paths = error.paths if isinstance(error, errors.DownloadConflict) else ()
     lines += [f"  {printable(os.fsdecode(path))}" for path in paths[:_SHOWN_PATHS]]
     if len(paths) > _SHOWN_PATHS:
         lines.append(f"  … and {len(paths) - _SHOWN_PATHS} more")
     return "\n".join(lines)
+
+
+def _shortened(text: str) -> str:
+    # A path may have 65,535 bytes: its end is what tells it from others. The JSON has all of it.
+    return text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE // 2]} … {text[-_LONGEST_LINE // 2 :]}"
 
 
 def error_document(error: Exception) -> str:

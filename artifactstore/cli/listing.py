@@ -97,12 +97,10 @@ def _versions_of(store: Store, name: str) -> Iterator[VersionInfo] | None:
 
 
 def _list_folder(store: Store, folder: str, *, long: bool, limit: int | None, after: str) -> None:
-    listed = iter(store.list(folder))
-    first = list(itertools.islice(listed, 1))
-    if folder and not first:
+    items = sorted(store.list(folder), key=_shown_name)  # storage lists them in any order
+    if folder and not items:
         raise NameNotFound(f"no folder and no name {folder}")
-    items = (item for item in itertools.chain(first, listed) if not after or item.name > after)
-    page = Page(items, limit=limit, mark=lambda item: item.name)
+    page = Page((item for item in items if _shown_name(item) > after), limit=limit, mark=_shown_name)
     newest = functools.partial(_newest, store) if long else _not_asked
     if current().json:
         rows = (folder_item_fields(item, newest(item)) for item in page)
@@ -121,11 +119,15 @@ def _not_asked(_item: FolderItem) -> VersionInfo | None:
 
 
 def _folder_row(item: FolderItem, newest: VersionInfo | None) -> Sequence[str]:
-    name = printable(item.name) + ("/" if item.is_folder else "")
+    name = printable(_shown_name(item))
     if newest is None:
         return (name,)
     sizes = (human_count(newest.files, "file"), human_bytes(newest.content_bytes))
     return (name, f"v{newest.slot}", short_date(newest.created), *sizes)
+
+
+def _shown_name(item: FolderItem) -> str:
+    return f"{item.name}/" if item.is_folder else item.name
 
 
 def _show_versions(versions: Iterator[VersionInfo], *, kind: str, name: str, limit: int | None, after: str) -> None:

@@ -48,8 +48,8 @@ COMMANDS = {
     "rm": _lazy("changing", "rm", "Remove a version, or all versions of a name."),
     "du": _lazy("reading", "du", "Show how much a version, a name or the store holds."),
     "doctor": _lazy("setup", "doctor", "Probe a store: what it can be relied on for, and how fast it is."),
-    "config": _lazy("setup", "config", "Show all settings, and which source decided each."),
-    "completion": _lazy("setup", "completion", "Print the completion script for a shell."),
+    "config": _lazy("settings", "config", "Show all settings, and which source decided each."),
+    "completion": _lazy("settings", "completion", "Print the completion script for a shell."),
 }
 
 
@@ -80,7 +80,7 @@ class Program(LazyGroup):
         except KeyboardInterrupt:
             interruption.tell()
             code = ExitCode.INTERRUPTED
-        sys.exit(code)
+        sys.exit(int(code))
 
     def _run(self, name: str, arguments: list[str], invocation: Invocation) -> int:
         try:

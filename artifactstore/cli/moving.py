@@ -19,6 +19,7 @@ from artifactstore.transfer.pull import PullResult
 from artifactstore.transfer.push import PushOptions, PushResult
 
 _SHOWN_PATHS = 20
+_LONGEST_MESSAGE_BYTES = 64 << 10
 
 
 class _Effort(TypedDict):
@@ -103,6 +104,8 @@ def push(**given: Unpack[_PushArguments]) -> None:
     """
     if len(given["paths"]) < 2:
         raise click.UsageError("push needs a path and then a name", click.get_current_context())
+    if len(given["message"].encode("utf-8", "replace")) > _LONGEST_MESSAGE_BYTES:
+        raise click.UsageError("the message is over 64 KiB long", click.get_current_context())
     *sources, name = given["paths"]
     options = _push_options(given)
     with _open(given) as store, showing_progress() as progress:
@@ -200,6 +203,10 @@ def _show_pull(result: PullResult) -> None:
 def pull_line(result: PullResult) -> str:
     """What a pull did, in one line."""
     where = f"{result.version} → {result.destination}"
+    if result.dry_run:
+        removed = f", {len(result.removed):,} to remove" if result.removed else ""
+        written = f"{human_count(len(result.written), 'path')} to write{removed}, {human_bytes(result.content_bytes)}"
+        return printable(f"{where}: {written}. Dry run: nothing was written")
     if not result.written and not result.removed:
         what = f"nothing to do, {human_count(result.files, 'file')} here already"
     else:
@@ -208,7 +215,7 @@ def pull_line(result: PullResult) -> str:
         what = (
             f"{human_count(len(result.written), 'path')} written{removed}, {human_bytes(result.content_bytes)}; {moved}"
         )
-    return printable(f"{where}: {what}{'. Dry run: nothing was written' if result.dry_run else ''}")
+    return printable(f"{where}: {what}")
 
 
 def _show_paths(what: str, paths: Sequence[bytes]) -> None:

@@ -8,6 +8,7 @@ from artifactstore.cli.command import command, current
 from artifactstore.cli.output import human_bytes, human_count, print_json, print_table, printable, short_date
 from artifactstore.cli.session import open_current
 from artifactstore.cli.views import usage_fields, version_fields
+from artifactstore.errors import NameNotFound
 from artifactstore.results import Usage, VersionInfo
 
 _READ_BYTES = 1 << 20
@@ -50,9 +51,10 @@ def _rows(info: VersionInfo) -> list[tuple[str, str]]:
 @command("cat")
 @click.argument("name", metavar="NAME:VERSION/PATH")
 def cat(name: str) -> None:
-    """Write one file of a version to stdout."""
-    if current().json:
-        raise click.UsageError("cat writes the file itself: it has no --json", click.get_current_context())
+    """Write one file of a version to stdout.
+
+    With --json only errors are JSON.
+    """
     with open_current() as store, store.open(name) as source:
         while data := source.read(_READ_BYTES):
             sys.stdout.buffer.write(data)
@@ -71,6 +73,8 @@ def du(name: str | None) -> None:
     """
     with open_current() as store:
         usage = store.usage(name)
+    if name and not usage.versions:
+        raise NameNotFound(f"no name {name}")
     if current().json:
         print_json("du", {"of": name, **usage_fields(usage)})
     else:

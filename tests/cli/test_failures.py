@@ -108,6 +108,15 @@ def test_many_conflicts_are_not_all_printed() -> None:
     assert lines[-1] == "  … and 15 more"
 
 
+def test_a_very_long_path_is_shortened_in_the_middle() -> None:
+    error = errors.SourceNotFound(f"there is no /start/{'x' * 60_000}/end")
+    text = error_text(error, label="error:")
+    assert len(text) < 2100
+    assert "/start/" in text
+    assert "/end" in text
+    assert len(json.loads(error_document(error))["error"]["what"]) > 60_000
+
+
 def test_no_message_makes_a_terminal_obey() -> None:
     error = errors.NameNotFound("no name \x1b]0;owned\x07 \n second line")
     text = error_text(error, label="error:")
