@@ -21,10 +21,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from artifactstore.dedup.state import STATE_VARIABLE, default_state_folder
 from artifactstore.errors import ConfigurationError
 
 URL_VARIABLE: Final = "ARTIFACTSTORE_URL"
-STATE_VARIABLE: Final = "ARTIFACTSTORE_STATE_DIR"
 PROJECT_FILE: Final = "artifactstore.toml"
 USER_FILE: Final = "config.toml"
 COMPRESSIONS: Final = ("auto", "zstd", "none")
@@ -37,7 +37,7 @@ _URL: Final = re.compile(r"(?:[A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]*://")
 _USERINFO: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s'\"]*@")
 _QUERY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^?\s'\"]*\?)([^\s'\"]*)")
 _PLAIN_PARAMETERS: Final = frozenset(
-    "endpoint_url region profile addressing sse upload_check requester_pays anonymous".split()
+    ["endpoint_url", "region", "profile", "addressing", "sse", "upload_check", "requester_pays", "anonymous"]
 )
 _HEADER: Final = re.compile(
     r"((?:authorization|x-amz-security-token|x-amz-signature|signature)['\"]?\s*[:=]\s*b?['\"]?)[^'\"\r\n]+",
@@ -163,20 +163,13 @@ def load_settings(
     origins["store"] = store.where
     return Settings(
         store=store,
-        state_path=Path(str(values.get("state_dir") or default_state_path())),
+        state_path=Path(str(values.get("state_dir") or default_state_folder())),
         jobs=_number(values.get("jobs")),
         limit_rate_bytes=_number(values.get("limit_rate")),
         max_memory_bytes=_number(values.get("max_memory")),
         compression=str(values.get("compression", "auto")),
         origins=origins,
     )
-
-
-def default_state_path() -> Path:
-    """Where local state lies unless told otherwise."""
-    import platformdirs
-
-    return platformdirs.user_state_path(_APPLICATION)
 
 
 def default_store_path() -> Path:

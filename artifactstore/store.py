@@ -22,7 +22,7 @@ from artifactstore.backend.table import BackendOptions, local_path_of, open_back
 from artifactstore.catalog import Catalog
 from artifactstore.chunking import parse_cut_function
 from artifactstore.clock import SYSTEM_CLOCK, Clock
-from artifactstore.config import find_store
+from artifactstore.config import load_settings
 from artifactstore.dedup.state import LocalState
 from artifactstore.errors import ConfigurationError, NameNotFound, StoreNotFound, StoreReadOnly
 from artifactstore.initialise import initialise
@@ -407,6 +407,8 @@ def open_store(  # noqa: PLR0913 - one keyword for each option of the command li
 ) -> Store:
     """The store at a URL or path; without one, the store that the settings name (`artifactstore config`).
 
+    What is not given comes from the settings, too.
+
     Args:
         single_writer: Write to storage that allows one writer at a time.
         jobs: Requests at once.
@@ -417,16 +419,19 @@ def open_store(  # noqa: PLR0913 - one keyword for each option of the command li
     Raises:
         ConfigurationError: A setting or the URL is wrong.
     """
-    location = os.fspath(url) if url is not None else find_store().url
-    options = BackendOptions(jobs=jobs or DEFAULT_JOBS, limit_rate_bytes=limit_rate_bytes)
+    settings = load_settings(os.fspath(url) if url is not None else None)
+    location = settings.store.url
+    options = BackendOptions(
+        jobs=jobs or settings.jobs or DEFAULT_JOBS, limit_rate_bytes=limit_rate_bytes or settings.limit_rate_bytes
+    )
     return Store(
         location,
         open_backend(location, clock=clock, options=options),
-        state=LocalState(state_path, clock=clock),
+        state=LocalState(state_path or settings.state_path, clock=clock),
         clock=clock,
         options=StoreOptions(
             jobs=options.jobs,
-            memory_bytes=max_memory_bytes or DEFAULT_MEMORY_BYTES,
+            memory_bytes=max_memory_bytes or settings.max_memory_bytes or DEFAULT_MEMORY_BYTES,
             single_writer=single_writer,
         ),
     )

@@ -31,7 +31,7 @@ from artifactstore.manifest.model import Entry
 
 _log = logging.getLogger(__name__)
 
-STATE_VARIABLE: Final = "ARTIFACTSTORE_STATE"
+STATE_VARIABLE: Final = "ARTIFACTSTORE_STATE_DIR"
 _FILE_NAME: Final = "state-1.sqlite3"  # the number counts schemas: another one is another file
 _DAY_SECONDS: Final = 86_400
 _DIRECTORY_DAYS: Final = 90
@@ -80,7 +80,7 @@ class Synced:
 
 
 def default_state_folder() -> str:
-    """`$ARTIFACTSTORE_STATE`, or `artifactstore` in the user's folder for state."""
+    """`$ARTIFACTSTORE_STATE_DIR`, or `artifactstore` in the user's folder for state."""
     chosen = os.environ.get(STATE_VARIABLE)
     if chosen:
         return os.path.abspath(os.path.expanduser(chosen))
