@@ -13,11 +13,20 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
 
-from artifactstore.backend.protocol import CommonPrefix, ObjectInfo
-from artifactstore.backend.s3_errors import EXPIRED, Request, map_error, not_s3
+from artifactstore.backend.protocol import (
+    MAX_OBJECT_KEY_BYTES,
+    CommonPrefix,
+    ObjectInfo,
+    check_level_prefix,
+    check_object_key,
+    check_object_prefix,
+    is_object_key,
+)
+from artifactstore.backend.s3_errors import EXPIRED, Request, map_error, not_s3, too_short
 from artifactstore.backend.s3_location import S3Location, UploadCheck, parse_s3_url
 from artifactstore.backend.s3_transport import (
     SMALL_BODY_BYTES,
@@ -29,9 +38,8 @@ from artifactstore.backend.s3_transport import (
 )
 from artifactstore.clock import SYSTEM_CLOCK, Clock
 from artifactstore.digest import Buffer
-from artifactstore.errors import ArtifactStoreError, BackendError, CorruptData, ObjectNotFound, TransientBackendError
+from artifactstore.errors import ArtifactStoreError, BackendError, ObjectNotFound, TransientBackendError
 
-_MAX_KEY_BYTES: Final = 1024
 _FIRST_CONTACTS: Final = 3
 _AWS: Final = "AWS S3, or the endpoint of the profile"
 
@@ -105,14 +113,14 @@ class S3Backend:
     def get_range(self, key: str, start: int, length: int) -> Buffer:
         if start < 0 or length <= 0:
             raise ValueError(f"not a range: {length} bytes from {start}")
-        request = self._request("get_object", key)
+        request = replace(self._request("get_object", key), byte_range=(start, start + length))
         last = start + length - 1
         answer = self._call(request, Key=self._full(key), Range=f"bytes={start}-{last}")
         raw = self._object_body(answer, request, status=206)
         said = str(answer.get("ContentRange", ""))
         if not said.startswith(f"bytes {start}-{last}/"):
             raw.close()
-            raise _wrong_range(said, request, start=start, length=length)
+            raise _wrong_range(said, request)
         if answer["ContentLength"] != length:
             raw.close()
             raise not_s3(request)
@@ -144,17 +152,18 @@ class S3Backend:
         )
 
     def list(self, prefix: str, *, start_after: str = "", page_size: int | None = None) -> Iterator[ObjectInfo]:
+        check_object_prefix(prefix)
         last = ""
         for page in self._pages(prefix, start_after=start_after, page_size=page_size):
             for row in page.get("Contents", ()):
                 info = self._info(row, prefix)
                 self._check_order(last, info.key)
                 last = info.key
-                yield info
+                if is_object_key(info.key):
+                    yield info
 
     def list_level(self, prefix: str) -> Iterator[ObjectInfo | CommonPrefix]:
-        if prefix and not prefix.endswith("/"):
-            raise ValueError(f"a level ends with a slash: {prefix!r}")
+        check_level_prefix(prefix)
         last = ""
         for page in self._pages(prefix, delimiter="/"):
             level: list[tuple[str, ObjectInfo | CommonPrefix]] = []
@@ -167,7 +176,8 @@ class S3Backend:
             for key, item in sorted(level, key=lambda pair: pair[0]):
                 self._check_order(last, key)
                 last = key
-                yield item
+                if is_object_key(key.removesuffix("/") if isinstance(item, CommonPrefix) else key):
+                    yield item
 
     def delete(self, key: str) -> None:
         try:
@@ -193,12 +203,9 @@ class S3Backend:
         return False
 
     def _put(self, request: Request, body: Buffer, condition: Mapping[str, str]) -> None:
-        full = self._full(request.key)
-        if len(full.encode()) > _MAX_KEY_BYTES:
-            raise BackendError(f"the key is longer than {_MAX_KEY_BYTES} bytes", where=request.where)
         answer = self._call(
             request,
-            Key=full,
+            Key=self._full(request.key),
             Body=_sendable(body),
             **condition,
             **_checksum(body, self._location.upload_check),
@@ -221,8 +228,7 @@ class S3Backend:
         token = ""
         while True:
             page = self._call(request, **asked, **({"ContinuationToken": token} if token else {}))
-            # A listing says all three; a page of something else parses to an empty one, which would be a lie.
-            if "IsTruncated" not in page or "Name" not in page or page.get("Prefix", "") != asked["Prefix"]:
+            if not _is_listing_of(page, asked["Prefix"]):
                 raise not_s3(request)
             yield page
             if not page["IsTruncated"]:
@@ -307,6 +313,8 @@ class S3Backend:
         return Progress(self._clock, self._deadlines, where=request.where)
 
     def _request(self, operation: str, key: str, *, conditional: bool = False) -> Request:
+        if operation != "list_objects_v2":
+            check_object_key(key)
         return Request(
             operation=operation,
             key=key,
@@ -317,7 +325,10 @@ class S3Backend:
         )
 
     def _full(self, key: str) -> str:
-        return self._root + key
+        full = self._root + key
+        if len(full.encode()) > MAX_OBJECT_KEY_BYTES:
+            raise BackendError(f"with its prefix, the key is over {MAX_OBJECT_KEY_BYTES} bytes", where=self.url)
+        return full
 
     def _info(self, row: Mapping[str, Any], prefix: str) -> ObjectInfo:
         return ObjectInfo(
@@ -365,13 +376,16 @@ def _checksum(body: Buffer, check: UploadCheck) -> dict[str, str]:
     return {}  # the payload signature is the check
 
 
-def _wrong_range(said: str, request: Request, *, start: int, length: int) -> ArtifactStoreError:
+def _is_listing_of(page: Mapping[str, Any], prefix: str) -> bool:
+    """Whether it is a listing at all: a page of something else parses to an empty one, which would be a lie."""
+    said = page.get("Prefix", "")
+    # Ceph does not quote the prefix that it repeats, and the SDK unquotes it all the same.
+    return "IsTruncated" in page and "Name" in page and said in (prefix, unquote_plus(prefix))
+
+
+def _wrong_range(said: str, request: Request) -> ArtifactStoreError:
+    start, end = request.byte_range or (0, 0)
     total = said.rpartition("/")[2]
-    if said.startswith(f"bytes {start}-") and total.isdigit() and int(total) < start + length:
-        return CorruptData(
-            f"the object has {total} bytes, {start + length} are needed",
-            key=request.key,
-            byte_range=(start, start + length),
-            where=request.where,
-        )
-    return BackendError(f"asked for bytes {start}-{start + length - 1}, got {said!r}", where=request.where)
+    if said.startswith(f"bytes {start}-") and total.isdigit() and int(total) < end:
+        return too_short(request, total=f"has {total} bytes only")
+    return BackendError(f"asked for bytes {start}-{end - 1}, got {said[:100]!r}", where=request.where)

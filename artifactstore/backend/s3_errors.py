@@ -127,6 +127,7 @@ class Request:
         where: The full place, for people.
         endpoint: The server, for people.
         conditional: Whether it was a put-if-absent.
+        byte_range: What part was asked for, half-open.
         now: This machine's clock, in seconds since the epoch.
     """
 
@@ -135,6 +136,7 @@ class Request:
     where: str
     endpoint: str
     conditional: bool = False
+    byte_range: tuple[int, int] | None = None
     now: float = 0.0
 
     @property
@@ -228,8 +230,15 @@ def _by_meaning(code: str, status: int, request: Request) -> ArtifactStoreError 
             next_step="Check the bucket's name and the endpoint, or make the bucket first.",
         )
     if code == "InvalidRange" or status == 416:
-        return CorruptData("the object is shorter than what should be in it", key=request.key, where=request.where)
+        return too_short(request, total="ends before that")
     return None
+
+
+def too_short(request: Request, *, total: str) -> CorruptData:
+    """A range was asked for that the object does not have."""
+    return CorruptData(
+        f"the object {total}", key=request.key, byte_range=request.byte_range, where=request.where
+    )
 
 
 def _by_kind(
