@@ -45,6 +45,7 @@ def _read(scan: Scan, rows: Sequence[tuple[int, Found]], *, cut: CutFunction) ->
     with SourceReader(scan) as reader:
         feed = Feed(reader, rows, cut=cut, before_large=_ignore, on_unreadable=_fail)
         for batch in feed.batches():
+            feed.fill(batch)
             for piece in batch.pieces:
                 digester = digesters.setdefault(piece.row, FileDigester())
                 _add(digester, piece, batch.view, zeros)

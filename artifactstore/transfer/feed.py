@@ -54,11 +54,15 @@ class Piece:
 
 @dataclass(slots=True)
 class Batch:
-    """Pieces over one buffer. Give it back to the feed when its bytes are no longer needed."""
+    """Pieces over one buffer. Give it back to the feed when its bytes are no longer needed.
+
+    Attributes:
+        unread: Small files that `Feed.fill` still has to read, in whatever thread.
+    """
 
     view: memoryview
-    used: int = 0
     pieces: list[Piece] = field(default_factory=list)
+    unread: list[tuple[int, Found]] = field(default_factory=list)
 
 
 class Feed:
@@ -67,7 +71,8 @@ class Feed:
     Args:
         rows: (row number, what the scan found) of the files to read.
         before_large: Called with a row before a file of more than one chunk is read.
-        on_unreadable: Called with a row and the error of a file that can't be read; raises to stop, returns to go on.
+        on_unreadable: Called, from any thread, with a row and the error of a file that can't be read; raises to stop,
+            returns to go on.
     """
 
     def __init__(
@@ -100,44 +105,52 @@ class Feed:
             yield from self._batches()
 
     def _batches(self) -> Iterator[Batch]:
-        batch = self._new_batch()
+        unread: list[tuple[int, Found]] = []
+        unread_bytes = 0
         for row, found in self._rows:
             if found.size > self._cut.min_bytes:
                 self._before_large(row)
-            if found.size > WINDOW_BYTES // 2:
-                if batch.pieces:
-                    yield batch
-                    batch = self._new_batch()
+            is_large = found.size > WINDOW_BYTES // 2
+            if unread and (
+                is_large or unread_bytes + found.size > WINDOW_BYTES or len(unread) >= MAX_BATCH_FILES
+            ):
+                yield self._new_batch(unread)
+                unread, unread_bytes = [], 0
+            if is_large:
                 yield from self._read_large(row, found)
-                continue
-            if batch.used + found.size > WINDOW_BYTES or len(batch.pieces) >= MAX_BATCH_FILES:
-                yield batch
-                batch = self._new_batch()
-            self._read_whole(batch, row, found)
-        if batch.pieces:
-            yield batch
+            else:
+                unread.append((row, found))
+                unread_bytes += found.size
+        if unread:
+            yield self._new_batch(unread)
 
-    def _new_batch(self) -> Batch:
+    def fill(self, batch: Batch) -> None:
+        """Read the small files of a batch. For any thread: reading them is most of the work on a tree of many.
+
+        Raises:
+            SourceError: What ``on_unreadable`` raises.
+        """
+        cutter = Cutter(self._cut)
+        used = 0
+        for row, found in batch.unread:
+            try:
+                seen = self._reader.read_into(found, batch.view[used:])
+            except SourceError as error:
+                self._on_unreadable(row, error)
+                continue
+            start, used = used, used + seen.size
+            if seen.size <= self._cut.min_bytes:
+                ends = [used] if seen.size else []
+            else:
+                ends = [start + cut for cut in cutter.cuts(batch.view[start:used], final=True)]
+            batch.pieces.append(Piece(row, start, ends, is_whole=True, is_final=True, seen=seen))
+
+    def _new_batch(self, unread: list[tuple[int, Found]] | None = None) -> Batch:
         with self._lock:
             if self._spare:
-                return Batch(self._spare.pop())
+                return Batch(self._spare.pop(), unread=unread or [])
         # The first `max_bytes` are for what a window before left uncut.
-        return Batch(memoryview(bytearray(self._cut.max_bytes + WINDOW_BYTES)))
-
-    def _read_whole(self, batch: Batch, row: int, found: Found) -> None:
-        start = batch.used
-        try:
-            seen = self._reader.read_into(found, batch.view[start:])
-        except SourceError as error:
-            self._on_unreadable(row, error)
-            return
-        end = start + seen.size
-        if seen.size <= self._cut.min_bytes:
-            ends = [end] if seen.size else []
-        else:
-            ends = [start + cut for cut in self._cutter.cuts(batch.view[start:end], final=True)]
-        batch.used = end
-        batch.pieces.append(Piece(row, start, ends, is_whole=True, is_final=True, seen=seen))
+        return Batch(memoryview(bytearray(self._cut.max_bytes + WINDOW_BYTES)), unread=unread or [])
 
     def _read_large(self, row: int, found: Found) -> Iterator[Batch]:
         for _ in range(MAX_ATTEMPTS):

@@ -1,7 +1,7 @@
 """Source files → chunks → packs, with bounded memory.
 
-    feed (one thread)      read into a reused buffer, cut; many small files share one buffer
-    prepare (a small pool) digest each chunk, look it up, encode what is new
+    feed (one thread)      large files: read into reused buffers, cut
+    prepare (a small pool) small files: read; all: digest each chunk, look it up, encode what is new
     place (one thread)     in walk order: append new chunks to packs, note extents
 
 Feed and place run in the caller's thread in turn. What overlaps with them is hashing,
@@ -112,7 +112,7 @@ class Pipeline:
                 for piece in batch.pieces:
                     if not piece.is_whole and piece.row not in self._open:
                         self._begin(piece, batch)
-                pending.append((batch, self._work.submit(self._prepare, batch)))
+                pending.append((batch, self._work.submit(self._prepare, batch, feed)))
                 while len(pending) >= _BATCHES_AHEAD or (pending and pending[0][1].done()):
                     yield from self._place(*pending.popleft(), feed)
             while pending:
@@ -128,7 +128,8 @@ class Pipeline:
 
     # -- in the pool ---------------------------------------------------------------------------------
 
-    def _prepare(self, batch: Batch) -> None:
+    def _prepare(self, batch: Batch, feed: Feed) -> None:
+        feed.fill(batch)
         small: list[Piece] = []
         for piece in batch.pieces:
             if piece.is_whole and len(piece.ends) == 1:
