@@ -281,12 +281,12 @@ class AbsentDestination(StagedDestination):
         self._sync_folders()
         try:
             self.system.rename(self._staging, self._parent, os.path.basename(self.path), self._parent)
+            if self._durable:
+                self.system.sync(self._parent)
         except OSError as error:
             if error.errno in _OCCUPIED:
                 raise _appeared(self.path) from error
             raise destination_error(error, self.path) from error
-        if self._durable:
-            self.system.sync(self._parent)
 
 
 class EmptyDestination(StagedDestination):
@@ -294,18 +294,21 @@ class EmptyDestination(StagedDestination):
 
     def finish(self) -> None:
         self._sync_folders()
-        present = {os.fsencode(row.name) for row in list_directory(self._parent)}
-        if any(not name.startswith(TEMPORARY_PREFIX) for name in present):
-            raise _appeared(self.path)
+        moved: list[bytes] = []
         try:
-            for row in sorted(list_directory(self.root), key=lambda r: r.name):
-                name = os.fsencode(row.name)
+            if any(not os.fsencode(r.name).startswith(TEMPORARY_PREFIX) for r in list_directory(self._parent)):
+                raise _appeared(self.path)
+            for name in sorted(os.fsencode(row.name) for row in list_directory(self.root)):
                 self.system.rename(name, self.root, name, self._parent)
+                moved.append(name)
             self.system.rmdir(self._staging, self._parent)
+            if self._durable:
+                self.system.sync(self._parent)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                for name in moved:
+                    self.system.rename(name, self._parent, name, self.root)
             raise destination_error(error, self.path) from error
-        if self._durable:
-            self.system.sync(self._parent)
 
     def settled(self, write: Write, status: os.stat_result) -> os.stat_result:
         # A rename counts as a change of the file's attributes: only names at the top got one.

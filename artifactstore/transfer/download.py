@@ -10,6 +10,7 @@ A pull writes nothing to the store.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -41,7 +42,16 @@ from artifactstore.transfer.pieces import (
     segments,
     with_local,
 )
-from artifactstore.transfer.plan import DownloadResult, PullOptions, PullPlan, Removal, SyncedFile, Write, check_plan
+from artifactstore.transfer.plan import (
+    ConflictStrategy,
+    DownloadResult,
+    PullOptions,
+    PullPlan,
+    Removal,
+    SyncedFile,
+    Write,
+    check_plan,
+)
 from artifactstore.transfer.planner import directories_of, paths_to_read, plan_pull
 from artifactstore.transfer.preflight import (
     State,
@@ -63,6 +73,7 @@ _MIN_WINDOW_BYTES: Final = 1 << 20
 _MAX_BATCH_FILES: Final = 1024
 _BATCHES_PER_JOB: Final = 4
 _LANDERS: Final = min(4, max(2, os.cpu_count() or 2))
+_CHANGED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, None})
 _MIN_REUSED_BYTES: Final = 1 << 20
 """Below this a changed file is fetched whole: asking for tables would cost more than it saves."""
 
@@ -212,7 +223,7 @@ class _Pull:
         return facts
 
     def _read(self, root: int, paths: Sequence[bytes], facts: dict[bytes, LocalFact]) -> None:
-        """Learn the digests of files by reading them. What can't be read, or changes, stays without."""
+        """Learn the digests of files by reading them. What changes meanwhile stays without: it differs."""
         share = max(1, len(paths) // (self._means.jobs * _BATCHES_PER_JOB))
         parts = [paths[at : at + share] for at in range(0, len(paths), share)]
         if not parts:
@@ -231,13 +242,15 @@ class _Pull:
         found = []
         with Folders(root, system=self._means.system) as folders:
             for path in paths:
-                with contextlib.suppress(OSError):
+                try:
                     file = open_local(folders, path, cut=self._cut, system=self._means.system)
-                    try:
+                    with contextlib.closing(file):
                         if file.fact == facts[path]:
                             found.append((path, file.file_digest()))
-                    finally:
-                        file.close()
+                except OSError as error:
+                    # With `replace` nothing hangs on what is there.
+                    if error.errno not in _CHANGED and self.options.strategy is not ConflictStrategy.REPLACE:
+                        raise destination_error(error, path, doing="read") from error
         self._means.progress.advance(files=len(paths), content_bytes=sum(facts[path].size for path in paths))
         return found
 

@@ -76,12 +76,17 @@ def open_destination(
         parent = os.open(os.path.dirname(path) if state is State.ABSENT else path, _NAMED_BY_USER)
         try:
             system.mkdir(staging, parent)
-            if state is State.OCCUPIED:
-                # Only to show that it can be done: a read-only file system, an immutable directory.
-                system.rmdir(staging, parent)
-                return OccupiedDestination(parent, path, clock=clock, durable=durable, system=system)
-            kind = AbsentDestination if state is State.ABSENT else EmptyDestination
-            return kind(path, parent, staging, clock=clock, durable=durable, system=system)
+            try:
+                if state is State.OCCUPIED:
+                    # Only to show that it can be done: a read-only file system, an immutable directory.
+                    system.rmdir(staging, parent)
+                    return OccupiedDestination(parent, path, clock=clock, durable=durable, system=system)
+                kind = AbsentDestination if state is State.ABSENT else EmptyDestination
+                return kind(path, parent, staging, clock=clock, durable=durable, system=system)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    system.rmdir(staging, parent)
+                raise
         except BaseException:
             system.close(parent)
             raise
