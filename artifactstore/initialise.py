@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from artifactstore.backend.doctor import folds_case, prove_put_if_absent
+from artifactstore.backend.proof import folds_case, prove_put_if_absent
 from artifactstore.backend.protocol import Backend
 from artifactstore.backend.table import create_local_root
 from artifactstore.chunking import DEFAULT_CUT
