@@ -28,6 +28,7 @@ PYTHON_PAGES = {"README.md", "docs/cli.md", "docs/python.md"}
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<info>console|python)(?P<rest>[^\n]*)\n(?P<body>.*?)^(?P=indent)```", re.M | re.S
 )
+CLI_PRELUDE = "import artifactstore\nfrom artifactstore import *\nstore = artifactstore.open_store()\n"
 NOT_RUN = re.compile(r" not-run: \S.{5,}")
 
 
@@ -75,7 +76,8 @@ def console_steps(body: str, line: int) -> list[Step]:
 class Sandbox:
     """An empty home, an empty directory, nothing of the caller's environment but the program."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, prelude: str) -> None:
+        self.prelude = prelude
         self.work = directory / "work"
         self.work.mkdir()
         (directory / "home").mkdir()
@@ -91,7 +93,7 @@ class Sandbox:
     def run(self, step: Step) -> str:
         command = ["bash", "-euo", "pipefail", "-c", step.text]
         if step.kind == "python":
-            command = [sys.executable, "-c", step.text]
+            command = [sys.executable, "-c", self.prelude + step.text]
         done = subprocess.run(
             command,
             cwd=self.work,
@@ -120,7 +122,7 @@ def pattern_of(expected: str) -> re.Pattern[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_commands_of_a_page_run_and_print_what_it_says(page: Path, tmp_path: Path) -> None:
     python = str(page.relative_to(ROOT)) in PYTHON_PAGES
-    sandbox = Sandbox(tmp_path)
+    sandbox = Sandbox(tmp_path, prelude=CLI_PRELUDE if page.name == "cli.md" else "")
     for step in steps_of(page.read_text(), python=python):
         printed = sandbox.run(step)
         if step.expected:

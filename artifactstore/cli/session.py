@@ -30,15 +30,13 @@ def settings() -> Settings:
 def open_current(
     *, jobs: int | None = None, limit_rate_bytes: int | None = None, max_memory_bytes: int | None = None
 ) -> Store:
-    """Open the store; arguments win over settings."""
-    decided = settings()
+    """Open the store. What is not given comes from the settings."""
     return open_store(
-        decided.store.url,
+        current().store,
         single_writer=current().single_writer,
-        jobs=jobs or decided.jobs,
-        limit_rate_bytes=limit_rate_bytes or decided.limit_rate_bytes,
-        max_memory_bytes=max_memory_bytes or decided.max_memory_bytes,
-        state_path=decided.state_path,
+        jobs=jobs,
+        limit_rate_bytes=limit_rate_bytes,
+        max_memory_bytes=max_memory_bytes,
     )
 
 

@@ -4,7 +4,6 @@ import click
 
 from artifactstore.cli.command import command, current
 from artifactstore.cli.output import print_json, printable, say
-from artifactstore.config import load_settings
 from artifactstore.store import open_store
 from artifactstore.transaction.records import Writers
 
@@ -16,8 +15,7 @@ def init(url: str | None) -> None:
 
     A store that is there already is left as it is. A local directory needs no init: the first push makes it.
     """
-    settings = load_settings(url or current().store)
-    with open_store(settings.store.url, single_writer=current().single_writer, state_path=settings.state_path) as store:
+    with open_store(url or current().store, single_writer=current().single_writer) as store:
         is_new = store.init()
         record = store.record
     if current().json:
