@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 from artifactstore.backend.protocol import TEMPORARY_PREFIX, check_object_key
@@ -107,15 +108,24 @@ class LocalWriter:
         """Make the folders above ``key``; those whose own entries are not known to be synced, from the top."""
         folders = [key[:i] for i, letter in enumerate(key) if letter == "/"]
         unsynced = tuple(folder for folder in folders if folder not in self._synced_folders)
-        for folder in unsynced:
-            path = f"{self._root}/{folder}"
+        try:
+            self._make_each(unsynced)
+        except FileNotFoundError as error:
+            check_root(self._system, self._root)
+            # A folder above is gone that was here: an empty one of `doctor/`, removed behind its probe.
+            self._synced_folders.difference_update(folders)
             try:
-                self.make_folder(path)
-            except OSError as error:
-                if error.errno == errno.ENOENT:
-                    check_root(self._system, self._root)
-                raise mapped(error, f"can't make the folder {folder}", where=path) from error
+                self._make_each(folders)
+            except OSError:
+                raise mapped(error, f"can't make the folders of {key}", where=self._root) from error
+            return tuple(folders)
+        except OSError as error:
+            raise mapped(error, f"can't make the folders of {key}", where=self._root) from error
         return unsynced
+
+    def _make_each(self, folders: Sequence[str]) -> None:
+        for folder in folders:
+            self.make_folder(f"{self._root}/{folder}")
 
     def _sync_folders(self, key: str, made: tuple[str, ...]) -> None:
         """Sync the entry of each new folder in the one above it, then that of the object."""

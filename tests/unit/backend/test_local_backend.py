@@ -731,3 +731,12 @@ def test_no_handle_is_left_open(backend: LocalBackend) -> None:
         next(backend.list("folder/"))
     after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     assert after == before
+
+
+def test_a_folder_that_went_with_its_last_probe_is_made_again(tmp_path: Path) -> None:
+    backend = LocalBackend(tmp_path / "store")
+    backend.create_root()
+    backend.put("doctor/one/probe", b"1")
+    backend.delete("doctor/one/probe")
+    backend.put("doctor/two/probe", b"2")
+    assert bytes(backend.get("doctor/two/probe")) == b"2"
