@@ -15,6 +15,7 @@ from artifactstore.dedup.packs import PackSet, RecordedPack
 from artifactstore.digest import PackId
 from artifactstore.errors import ObjectNotFound
 from artifactstore.manifest.model import HOLE, Block, Entry, EntryKind, EntryPlaces, Extent, PackRow
+from artifactstore.pack.format import Table
 from artifactstore.pack.reader import read_table
 from artifactstore.tree import StoredTree
 
@@ -38,15 +39,21 @@ class TableLoader:
         wanted = [p for p in dict.fromkeys(packs) if p not in self._loaded]
         self._loaded.update(wanted)
         numbered = [(n, self._packs.row(n)) for p in wanted if (n := self._packs.number(p)) is not None]
-        tables = self._pool.map(
-            lambda row: read_table(
+        for (number, row), table in zip(numbered, self._pool.map(self._read, [row for _, row in numbered]), strict=True):
+            if table is None:
+                self._packs.ban([PackId(row.pack)])
+            else:
+                self._packs.learn(number, table)
+                self._known.add_table(number, table)
+
+    def _read(self, row: PackRow) -> Table | None:
+        """A pack's table, or None where it is gone: its version was deleted since, and collected."""
+        try:
+            return read_table(
                 self._backend, PackId(row.pack), object_bytes=row.object_bytes, table_bytes=row.table_bytes
-            ),
-            [row for _, row in numbered],
-        )
-        for (number, _), table in zip(numbered, tables, strict=True):
-            self._packs.learn(number, table)
-            self._known.add_table(number, table)
+            )
+        except ObjectNotFound:
+            return None
 
     def load_recorded(self, recorded: Sequence[RecordedPack], adopt: Callable[[int], None]) -> None:
         """Learn the packs of an earlier upload of this user that never committed.

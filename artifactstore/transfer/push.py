@@ -10,7 +10,6 @@
 import logging
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -137,7 +136,12 @@ def push(
     except BaseException:
         beginning.cancel()
         raise
-    return _Push(context, found, options, progress, beginning).run(os.fsdecode(sources[0]))
+    upload = beginning.result()
+    try:
+        return _Push(context, found, options, progress, upload).run(os.fsdecode(sources[0]))
+    except BaseException:
+        upload.close()
+        raise
 
 
 def _scan_options(options: PushOptions) -> ScanOptions:
@@ -159,13 +163,13 @@ class _Push:
         found: Scan,
         options: PushOptions,
         progress: Progress,
-        beginning: "Future[Upload]",
+        upload: Upload,
     ) -> None:
         self._context = context
         self._scan = found
         self._options = options
         self._progress = progress
-        self._upload = beginning.result()
+        self._upload = upload
         self._signature = found.signature()
         self._content: ContentUpload | None = None
         self._sent: list[PackRow] = []
