@@ -39,7 +39,8 @@ class TableLoader:
         wanted = [p for p in dict.fromkeys(packs) if p not in self._loaded]
         self._loaded.update(wanted)
         numbered = [(n, self._packs.row(n)) for p in wanted if (n := self._packs.number(p)) is not None]
-        for (number, row), table in zip(numbered, self._pool.map(self._read, [row for _, row in numbered]), strict=True):
+        tables = self._pool.map(self._read, [row for _, row in numbered])
+        for (number, row), table in zip(numbered, tables, strict=True):
             if table is None:
                 self._packs.ban([PackId(row.pack)])
             else:
