@@ -135,7 +135,7 @@ class TestDamagedPacks:
             download(StoredTree(damaged, tree.root, version="name:v2"), damaged, tmp_path / "dest")
         assert caught.value.key == lost and caught.value.versions == ("name:v2",)
 
-    @pytest.mark.parametrize("size", [50_000, 12 * MIB], ids=["small", "large"])
+    @pytest.mark.parametrize("size", [5000, 900_000, 12 * MIB], ids=["one chunk", "several", "large"])
     def test_swapped_chunks_are_found_and_named(self, stored: MemoryBackend, tmp_path: Path, size: int) -> None:
         # fault 81: both records are sound, and each stands where the other should
         tree = VersionMaker(stored, pack_bytes=16 * MIB).make({b"x": b"A" * size, b"y": b"B" * size})
@@ -379,6 +379,48 @@ class TestFailingDisk:
             assert os.listdir(tmp_path) == []
         finally:
             subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+class TestBeforehand:
+    """What can be known to fail is refused before a byte of content is fetched (faults 42, 44, 60)."""
+
+    THINGS = (b"A", b"a", b"d/x")
+
+    @pytest.mark.parametrize("occupied", [False, True], ids=["fresh", "occupied"])
+    @pytest.mark.parametrize("fault", ["folds", "full", "locked"])
+    def test_nothing_is_fetched_in_vain(self, tmp_path: Path, fault: str, occupied: bool) -> None:
+        if fault == "locked" and not occupied:
+            return  # a fresh one is made by us
+
+        class Odd(System):
+            def stat(self, name: bytes, parent: int) -> os.stat_result:
+                for other in os.listdir(parent):
+                    if fault == "folds" and other.lower() == os.fsdecode(name).lower():
+                        return super().stat(os.fsencode(other), parent)
+                return super().stat(name, parent)
+
+            def room(self, descriptor: int) -> os.statvfs_result:
+                free = 0 if fault == "full" else 1 << 30
+                return os.statvfs_result((4096, 4096, 1 << 30, free, free, 9, 9, 9, 0, 255))
+
+            def may_write(self, directory: int) -> bool:
+                return fault != "locked"
+
+        class Watched(MemoryBackend):
+            def get_range(self, key: str, start: int, length: int) -> Buffer:
+                raise AssertionError("something was fetched")
+
+        stored = MemoryBackend()
+        tree = VersionMaker(stored).make(dict.fromkeys(self.THINGS, b"content"))
+        if occupied:
+            (tmp_path / "dest" / "d").mkdir(parents=True)
+            (tmp_path / "dest" / "mine").write_bytes(b"mine")
+        before = contents(tmp_path)
+        with pytest.raises(DestinationError):
+            # The manifest lies in the root: what is fetched would be content.
+            watched = Watched()
+            download(StoredTree(watched, tree.root), watched, tmp_path / "dest", means=Means(system=Odd()))
+        assert contents(tmp_path) == before
 
 
 def _remove(root: Path) -> None:

@@ -11,13 +11,14 @@ import pytest
 
 from artifactstore.backend.memory import MemoryBackend
 from artifactstore.chunking import DEFAULT_CUT
-from artifactstore.digest import Buffer
+from artifactstore.digest import Buffer, PackId
 from artifactstore.errors import DestinationExists, DownloadConflict, PathNotFound
 from artifactstore.manifest.model import Entry
 from artifactstore.testing.stored_versions import Directory, File, Link, Thing, VersionMaker
 from artifactstore.transfer.conflict import LocalFact
 from artifactstore.transfer.download import Means, download
 from artifactstore.transfer.local_chunks import LocalFile
+from artifactstore.transfer.pieces import LocalRun, StoredRun
 from artifactstore.transfer.plan import ConflictStrategy, DownloadResult, PullOptions
 from artifactstore.transfer.progress import ProgressTotals
 
@@ -416,6 +417,12 @@ class TestReuse:
         chunks = list(file.chunks())
         assert sum(length for _, length in chunks) == len(self.OLD)
         assert file.file_digest() != b""
+        last = sum(length for _, length in chunks[:-2])
+        run = LocalRun(last, tuple(chunks[-2:]), StoredRun(PackId(b""), 0, 0, 2, len(self.OLD) - last))
+        assert b"".join(file.read(run) or []) == self.OLD[last:]
         path.write_bytes(self.OLD[:-1] + b"!")
+        assert file.read(run) is None
         assert file.file_digest() == b""
+        path.write_bytes(self.OLD[:-1])
+        assert file.read(run) is None
         file.close()
