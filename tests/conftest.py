@@ -18,7 +18,7 @@ _LARGEST_SEARCHED_BYTES = 64 << 20
 
 
 class Canaries:
-    """Secrets that must turn up nowhere (fault 114): searched for in every report, and in every file that tests left."""
+    """Secrets that must turn up nowhere (fault 114): looked for in every report and every file that tests left."""
 
     def __init__(self) -> None:
         self.secrets = {servers.SECRET_KEY.encode(), SESSION_TOKEN.encode()}
@@ -103,7 +103,10 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """The server named by ARTIFACTSTORE_TEST_S3_URL; else Ceph, where it is installed; else an emulator."""
+    """The server named by ARTIFACTSTORE_TEST_S3_URL; else Ceph, where it is installed; else an emulator.
+
+    ARTIFACTSTORE_TEST_S3_KIND=ceph says that the named server checks clocks and signatures as Ceph does.
+    """
     with contextlib.ExitStack() as stack:
         directory = tmp_path_factory.mktemp(_SERVER_DIRECTORY)
         server = _given_server() or _own_server(directory, stack)
@@ -122,7 +125,8 @@ def _given_server() -> S3Server | None:
         (part.removeprefix("endpoint_url=") for part in url.partition("?")[2].split("&") if "endpoint_url=" in part),
         os.environ.get("AWS_ENDPOINT_URL", ""),
     )
-    return S3Server(kind="given", root_url=url, endpoint_url=endpoint_url, environ={})
+    kind = os.environ.get("ARTIFACTSTORE_TEST_S3_KIND", "given")
+    return S3Server(kind=kind, root_url=url, endpoint_url=endpoint_url, environ={})
 
 
 def _own_server(directory: pathlib.Path, stack: contextlib.ExitStack) -> S3Server:

@@ -179,13 +179,16 @@ def read_control(raw: Any, progress: Progress, *, where: str) -> bytes:
     """All of a small answer (a listing, an error), bounded in time and size."""
     pieces = []
     total = 0
-    while piece := _some(raw, _PIECE_BYTES):
-        total += len(piece)
-        if total > _MAX_CONTROL_BYTES:
-            raw.close()
-            raise BackendError("the answer is too long for a listing or an error", where=where)
-        pieces.append(piece)
-        progress.add(len(piece))
+    try:
+        while piece := _some(raw, _PIECE_BYTES):
+            total += len(piece)
+            if total > _MAX_CONTROL_BYTES:
+                raise BackendError("the answer is too long for a listing or an error", where=where)
+            pieces.append(piece)
+            progress.add(len(piece))
+    except BaseException:
+        raw.close()
+        raise
     raw.release_conn()
     return b"".join(pieces)
 

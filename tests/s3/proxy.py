@@ -39,6 +39,13 @@ class CutUpload:
 
 
 @dataclass(frozen=True)
+class DamageUpload:
+    """One bit of the request's body is another one when it reaches the server."""
+
+    position: int = 0
+
+
+@dataclass(frozen=True)
 class CutBody:
     """The answer's body ends after so many bytes: closed in good order, or reset."""
 
@@ -51,11 +58,6 @@ class LieAboutLength:
     """The answer announces and carries so many bytes more (or fewer, if negative) than it should."""
 
     extra_bytes: int
-
-
-@dataclass(frozen=True)
-class IgnoreRange:
-    """The server never sees the Range header."""
 
 
 @dataclass(frozen=True)
@@ -74,29 +76,13 @@ class FlipBit:
 
 
 @dataclass(frozen=True)
-class DropCondition:
-    """The server never sees If-None-Match: an old server, or a proxy that takes headers away."""
-
-
-@dataclass(frozen=True)
 class Wait:
     """The answer comes later."""
 
     seconds: float
 
 
-Action = (
-    Answer
-    | DropReply
-    | CutUpload
-    | CutBody
-    | LieAboutLength
-    | IgnoreRange
-    | Trickle
-    | FlipBit
-    | DropCondition
-    | Wait
-)
+Action = Answer | DropReply | CutUpload | DamageUpload | CutBody | LieAboutLength | Trickle | FlipBit | Wait
 
 
 @dataclass(kw_only=True)
@@ -175,8 +161,8 @@ class FaultProxy:
         try:
             while await self._one(reader, writer):
                 pass
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client went away
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the client went away, or the test is over
         finally:
             writer.close()
 
@@ -198,10 +184,8 @@ class FaultProxy:
         body = await reader.readexactly(length)
         if isinstance(action, Answer):
             return await self._answer(writer, action, method)
-        if isinstance(action, IgnoreRange):
-            headers.pop("range", None)
-        if isinstance(action, DropCondition):
-            headers.pop("if-none-match", None)
+        if isinstance(action, DamageUpload) and body:
+            body = body[: action.position] + bytes([body[action.position] ^ 1]) + body[action.position + 1 :]
         status, answer_headers, answer = await self._forward(line, headers, body, method)
         return await self._reply(writer, action, method, (status, answer_headers, answer))
 
