@@ -10,6 +10,7 @@ This module turns bytes into cuts. It does no I/O.
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -103,6 +104,37 @@ class Cutter:
         for chunk in self._chunker.cut_buf(data):
             end: int = chunk.offset + chunk.length
             ends.append(end)
+            if end > last_certain_start:
+                break
+        return ends
+
+    def join(self, data: memoryview, guesses: Sequence[int], *, window_start: int, final: bool) -> list[int]:
+        """As `cuts`, given the cuts of the same content from a later position on.
+
+        Cutting from any position soon falls into step with the true cuts, because a cut depends only on the bytes
+        since the one before it. So windows of one file can be cut by several threads, each from its start, and
+        joined here at the cost of a few chunks: from the first cut that both have on, they are the same.
+
+        Args:
+            data: Content from the start of a chunk on; the window is its end.
+            guesses: Ends, relative to ``data``, that `cuts` found in ``data[window_start:]``, with the same ``final``.
+            window_start: Where the window starts in ``data``.
+            final: As for `cuts`.
+        """
+        if window_start == 0:
+            return list(guesses)
+        known = {end: number for number, end in enumerate(guesses)}
+        known[window_start] = -1
+        ends: list[int] = []
+        last_certain_start = len(data) - 1 if final else len(data) - self.cut.max_bytes
+        if last_certain_start < 0:
+            return ends
+        for chunk in self._chunker.cut_buf(data):
+            end: int = chunk.offset + chunk.length
+            ends.append(end)
+            number = known.get(end)
+            if number is not None:
+                return ends + list(guesses[number + 1 :])
             if end > last_certain_start:
                 break
         return ends

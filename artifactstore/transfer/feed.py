@@ -1,25 +1,29 @@
 """Source files as batches of whole chunks in reused buffers.
 
-Files that fit share a buffer; a larger one is read in windows, and the bytes after its last
-certain cut move to the front of the next buffer. Holes of sparse files are counted, not
+Files that fit share a buffer; a larger one is read in windows by several threads, and the
+bytes after its last certain cut move in front of the next window. Holes of sparse files are counted, not
 read. A file is read at most to the size it had when it was opened.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 import xxhash
 
 from artifactstore.chunking import CutFunction, Cutter
-from artifactstore.errors import SourceError
+from artifactstore.codec import Codec
+from artifactstore.errors import SourceChanged, SourceError
 from artifactstore.transfer.found import Found
 from artifactstore.transfer.read import MAX_ATTEMPTS, OpenSource, SourceReader, keeps_changing
 
 WINDOW_BYTES: Final = 4 << 20
 MAX_BATCH_FILES: Final = 256
+_READERS: Final = 2
+_WINDOWS_AHEAD: Final = 3
 _ZEROS: Final = memoryview(bytes(1 << 20))
 
 
@@ -37,7 +41,7 @@ class Piece:
         seen: Of a final piece: the file's row as it was after the last byte, or None: it changed meanwhile, and what
             was read does not count.
         xxh3: Of the whole file; of a large file set on its final piece, of others by the pipeline.
-        prepared, digest: Filled in by the pipeline.
+        codec, prepared, digest: Filled in by the pipeline.
     """
 
     row: int
@@ -47,6 +51,7 @@ class Piece:
     is_final: bool = False
     zeros: tuple[int, int] | None = None
     seen: Found | None = None
+    codec: Codec | None = None
     prepared: list = field(default_factory=list)  # type: ignore[type-arg]
     digest: bytes = b""
     xxh3: bytes = b""
@@ -66,7 +71,7 @@ class Batch:
 
 
 class Feed:
-    """Reads the files of some rows of a scan, in order.
+    """Reads the files of some rows of a scan, in order. Use it as a context manager.
 
     Args:
         rows: (row number, what the scan found) of the files to read.
@@ -91,8 +96,15 @@ class Feed:
         self._before_large = before_large
         self._on_unreadable = on_unreadable
         self._spare: list[memoryview] = []
-        self._reading = ThreadPoolExecutor(1, "artifactstore-read")
+        self._again: list[tuple[int, Found]] = []
+        self._reading = ThreadPoolExecutor(_READERS, "artifactstore-read")
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._reading.shutdown(cancel_futures=True)
 
     def give_back(self, batch: Batch) -> None:
         """Its buffer may be used again."""
@@ -100,11 +112,7 @@ class Feed:
             self._spare.append(batch.view)
 
     def batches(self) -> Iterator[Batch]:
-        """All files, each as one or several pieces in consecutive batches."""
-        with self._reading:
-            yield from self._batches()
-
-    def _batches(self) -> Iterator[Batch]:
+        """All files, each as one or several pieces in consecutive batches, but for those that `again` brings."""
         unread: list[tuple[int, Found]] = []
         unread_bytes = 0
         for row, found in self._rows:
@@ -124,6 +132,16 @@ class Feed:
         if unread:
             yield self._new_batch(unread)
 
+    def again(self) -> Iterator[Batch]:
+        """Small files that changed under `fill`, or outgrew its buffer: read once more, as large ones are.
+
+        To be called when all batches before are filled.
+        """
+        with self._lock:
+            rows, self._again = sorted(self._again), []
+        for row, found in rows:
+            yield from self._read_large(row, found)
+
     def fill(self, batch: Batch) -> None:
         """Read the small files of a batch. For any thread: reading them is most of the work on a tree of many.
 
@@ -135,6 +153,10 @@ class Feed:
         for row, found in batch.unread:
             try:
                 seen = self._reader.read_into(found, batch.view[used:])
+            except SourceChanged:
+                with self._lock:
+                    self._again.append((row, found))
+                continue
             except SourceError as error:
                 self._on_unreadable(row, error)
                 continue
@@ -171,52 +193,82 @@ class Feed:
         return batch
 
     def _read_windows(self, row: int, source: OpenSource) -> Generator[Batch, None, bool]:
-        """One attempt at a large file; returns whether it stayed the same meanwhile.
-
-        While one window is cut, the next one is read, and its XXH3 computed, by a thread of its own.
-        """
+        """One attempt at a large file; returns whether it stayed the same meanwhile."""
         holes = [(s.start, s.start + s.length) for s in source.segments() if s.is_hole]
+        if holes:
+            return (yield from self._read_sparse(row, source, holes))
+        return (yield from self._read_dense(row, source))
+
+    def _read_dense(self, row: int, source: OpenSource) -> Generator[Batch, None, bool]:
+        """Windows are read and cut ahead by several threads, each from its own start, and joined here."""
         xxh3 = xxhash.xxh3_128()
+        room = self._cut.max_bytes
+        waiting = deque(range(0, source.size, WINDOW_BYTES))
+        ahead: deque[tuple[Batch, Future[tuple[int, list[int]]]]] = deque()
+        carried = 0
+        try:
+            while True:
+                while waiting and len(ahead) < _WINDOWS_AHEAD:
+                    batch, at = self._new_batch(), waiting.popleft()
+                    ahead.append((batch, self._reading.submit(self._read_window, source, at, batch.view[room:])))
+                batch, window = ahead.popleft()
+                count, guesses = window.result()
+                xxh3.update(batch.view[room : room + count])
+                start, is_final = room - carried, not ahead
+                ends = self._cutter.join(
+                    batch.view[start : room + count],
+                    [carried + end for end in guesses],
+                    window_start=carried,
+                    final=is_final,
+                )
+                piece = Piece(row, start, [start + end for end in ends], is_final=is_final)
+                batch.pieces.append(piece)
+                if is_final:
+                    piece.seen, piece.xxh3 = source.finish(), xxh3.digest()
+                    yield batch
+                    return piece.seen is not None
+                carried = _carry(batch, piece, ahead[0][0], end=room + count, room=room)
+                yield batch
+        finally:
+            for _, window in ahead:
+                window.cancel()
+            wait([window for _, window in ahead])
+
+    def _read_window(self, source: OpenSource, at: int, window: memoryview) -> tuple[int, list[int]]:
+        """How many bytes there were, and where they would be cut if the file began with them."""
+        count = source.read_at(at, window)
+        return count, Cutter(self._cut).cuts(window[:count], final=at + len(window) >= source.size)
+
+    def _read_sparse(
+        self, row: int, source: OpenSource, holes: list[tuple[int, int]]
+    ) -> Generator[Batch, None, bool]:
+        """One window after the other, skipping what certainly is zeros."""
+        xxh3 = xxhash.xxh3_128()
+        room = self._cut.max_bytes
         batch = self._new_batch()
         at = carried = 0
-        ahead = self._read_ahead(source, xxh3, at, batch) if not holes else None
         while True:
-            if holes and (zeros := self._zeros(holes, at - carried)):
+            if zeros := self._zeros(holes, at - carried):
                 batch.pieces.append(Piece(row, 0, [], zeros=zeros))
                 skipped = zeros[0] * zeros[1] - carried
                 _update_with_zeros(xxh3, skipped)
                 at += skipped
                 carried = 0
-            count = (ahead or self._read_ahead(source, xxh3, at, batch)).result()
+            count = source.read_at(at, batch.view[room:])
+            xxh3.update(batch.view[room : room + count])
             at += count
-            is_final = count == 0 or at >= source.size
-            following = self._new_batch()
-            ahead = self._read_ahead(source, xxh3, at, following) if not (holes or is_final) else None
-            start, end = self._cut.max_bytes - carried, self._cut.max_bytes + count
-            ends = [start + cut for cut in self._cutter.cuts(batch.view[start:end], final=is_final)]
-            piece = Piece(row, start, ends, is_final=is_final)
+            start, is_final = room - carried, count == 0 or at >= source.size
+            ends = self._cutter.cuts(batch.view[start : room + count], final=is_final)
+            piece = Piece(row, start, [start + end for end in ends], is_final=is_final)
             batch.pieces.append(piece)
             if is_final:
                 piece.seen, piece.xxh3 = source.finish(), xxh3.digest()
-                self.give_back(following)
                 yield batch
                 return piece.seen is not None
-            certain = ends[-1] if ends else start
-            carried = end - certain
-            following.view[self._cut.max_bytes - carried : self._cut.max_bytes] = batch.view[certain:end]
+            following = self._new_batch()
+            carried = _carry(batch, piece, following, end=room + count, room=room)
             yield batch
             batch = following
-
-    def _read_ahead(self, source: OpenSource, xxh3: xxhash.xxh3_128, at: int, batch: Batch) -> "Future[int]":
-        """Start to read one window behind the room for the carried bytes."""
-        window = batch.view[self._cut.max_bytes :]
-
-        def read() -> int:
-            count = source.read_at(at, window)
-            xxh3.update(window[:count])
-            return count
-
-        return self._reading.submit(read)
 
     def _zeros(self, holes: list[tuple[int, int]], start: int) -> tuple[int, int] | None:
         """The chunks of zeros that certainly follow an uncut position in a hole: (length of each, how many)."""
@@ -225,6 +277,14 @@ class Feed:
                 length = self._cutter.zero_chunk_length()
                 return length, (hole_end - start - self._cut.max_bytes) // length + 1
         return None
+
+
+def _carry(batch: Batch, piece: Piece, following: Batch, *, end: int, room: int) -> int:
+    """Move the bytes after the last certain cut in front of the next window; returns how many."""
+    certain = piece.ends[-1] if piece.ends else piece.start
+    carried = end - certain
+    following.view[room - carried : room] = batch.view[certain:end]
+    return carried
 
 
 def _update_with_zeros(xxh3: xxhash.xxh3_128, count: int) -> None:
