@@ -60,7 +60,7 @@ def make(kind: type[Exception]) -> Exception:
     Exception.__init__(error, "as planned")
     for field in ("partial", "expected", "length"):  # what the repr of some of them needs
         with contextlib.suppress(AttributeError):
-            setattr(error, field, b"" if kind.__module__ == "http.client" else 1)
+            setattr(error, field, b"" if (kind.__module__, field) == ("http.client", "partial") else 1)
     if issubclass(kind, ClientError):
         error.response = {"Error": {"Code": "SomethingNew"}, "ResponseMetadata": {"HTTPStatusCode": 418}}
     return error
