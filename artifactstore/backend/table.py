@@ -26,6 +26,7 @@ _USERINFO: Final = re.compile(r"(?<=://)[^/?#]*@")
 _QUERY: Final = re.compile(r"[?#].*", re.DOTALL)
 # `s3:/bucket`, `s3:bucket`: a slip, and not a folder to be made here.
 _HALF_A_URL: Final = re.compile(r"(s3|s3a|gs|gcs|abfs|az|sftp|ssh|memory|file|https?):")
+_EXTRA_CONNECTIONS: Final = 16
 _memory_stores: dict[str, "MemoryBackend"] = {}
 _memory_lock = threading.Lock()
 
@@ -155,7 +156,8 @@ def _open_memory(url: str, clock: Clock, options: BackendOptions) -> Backend:
 def _open_s3(url: str, clock: Clock, options: BackendOptions) -> Backend:
     from artifactstore.backend.s3 import S3Backend
 
-    return S3Backend.from_url(url, max_connections=options.jobs, clock=clock)
+    # A pull's own threads come on top of the jobs, and `init` races sixteen writers.
+    return S3Backend.from_url(url, max_connections=options.jobs + _EXTRA_CONNECTIONS, clock=clock)
 
 
 def _open_fsspec(url: str, clock: Clock, options: BackendOptions) -> Backend:
