@@ -1,6 +1,7 @@
 """What a directory of this machine holds, as entries: to hold it against a version or the last sync."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from artifactstore.chunking import CutFunction
 from artifactstore.dedup.rows import DirectoryRows
@@ -42,9 +43,11 @@ def _without_reading(found: Found, rows: DirectoryRows | None) -> Entry | None:
 def _read(scan: Scan, rows: Sequence[tuple[int, Found]], *, cut: CutFunction) -> Iterator[tuple[int, Entry]]:
     zeros = bytes(cut.max_bytes)
     digesters: dict[int, FileDigester] = {}
-    with SourceReader(scan) as reader:
-        feed = Feed(reader, rows, cut=cut, before_large=_ignore, on_unreadable=_fail)
-        for batch in feed.batches():
+    with (
+        SourceReader(scan) as reader,
+        Feed(reader, rows, cut=cut, before_large=_ignore, on_unreadable=_fail) as feed,
+    ):
+        for batch in chain(feed.batches(), feed.again()):
             feed.fill(batch)
             for piece in batch.pieces:
                 digester = digesters.setdefault(piece.row, FileDigester())

@@ -203,7 +203,7 @@ class Feed:
         """Windows are read and cut ahead by several threads, each from its own start, and joined here."""
         xxh3 = xxhash.xxh3_128()
         room = self._cut.max_bytes
-        waiting = deque(range(0, source.size, WINDOW_BYTES))
+        waiting = deque(range(0, max(1, source.size), WINDOW_BYTES))
         ahead: deque[tuple[Batch, Future[tuple[int, list[int]]]]] = deque()
         carried = 0
         try:

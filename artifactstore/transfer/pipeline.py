@@ -59,12 +59,11 @@ _EMPTY_XXH3 = xxh3_of(b"")
 class _Assembly:
     """A file of several chunks, on the way."""
 
-    __slots__ = ("codec", "digester", "extents")
+    __slots__ = ("digester", "extents")
 
     def __init__(self) -> None:
         self.digester = FileDigester()
         self.extents = ExtentBuilder()
-        self.codec: Codec | None = None
 
     def finish(self, piece: Piece, seen: Found) -> StoredFile:
         return StoredFile(piece.row, seen, self.digester.digest(), piece.xxh3, self.extents.build())
@@ -97,6 +96,7 @@ class Pipeline:
         self._work = environment.work
         self._zeros = bytes(environment.cut.max_bytes)
         self._zero_digests: dict[int, Digest] = {}
+        self._codecs: dict[int, Codec] = {}
         self._open: dict[int, _Assembly] = {}
         self.saved_bytes = 0
 
@@ -106,12 +106,14 @@ class Pipeline:
         Yields:
             Each file when its last chunk has a place. `PackSender.flush` comes after.
         """
+        yield from self._run(feed.batches(), feed)
+        yield from self._run(feed.again(), feed)
+
+    def _run(self, batches: Iterator[Batch], feed: Feed) -> Iterator[StoredFile]:
         pending: deque[tuple[Batch, Future[None]]] = deque()
         try:
-            for batch in feed.batches():
-                for piece in batch.pieces:
-                    if not piece.is_whole and piece.row not in self._open:
-                        self._begin(piece, batch)
+            for batch in batches:
+                self._choose_codecs(batch)
                 pending.append((batch, self._work.submit(self._prepare, batch, feed)))
                 while len(pending) >= _BATCHES_AHEAD or (pending and pending[0][1].done()):
                     yield from self._place(*pending.popleft(), feed)
@@ -121,10 +123,16 @@ class Pipeline:
             for _, future in pending:
                 future.cancel()
 
-    def _begin(self, piece: Piece, batch: Batch) -> None:
-        assembly = self._open[piece.row] = _Assembly()
-        end = piece.ends[-1] if piece.ends else piece.start
-        assembly.codec = choose(batch.view[piece.start : end], self._compression)
+    def _choose_codecs(self, batch: Batch) -> None:
+        """One codec for all of a large file, by the first of its bytes that are not in a hole."""
+        for piece in batch.pieces:
+            if piece.ends:
+                codec = self._codecs.get(piece.row)
+                if codec is None:
+                    codec = choose(batch.view[piece.start : piece.ends[-1]], self._compression)
+                piece.codec = self._codecs[piece.row] = codec
+            if piece.is_final:
+                self._codecs.pop(piece.row, None)
 
     # -- in the pool ---------------------------------------------------------------------------------
 
@@ -144,7 +152,7 @@ class Pipeline:
     def _prepare_chunks(self, piece: Piece, view: memoryview) -> list[_Prepared]:
         prepared: list[_Prepared] = []
         lookup = self._known.lookup
-        codec = self._open[piece.row].codec if not piece.is_whole else None
+        codec = piece.codec
         if codec is None:
             codec = choose(view[piece.start : piece.ends[-1]], self._compression)
         start = piece.start

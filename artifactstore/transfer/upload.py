@@ -263,14 +263,16 @@ class ContentUpload:
             self._env, sender, self._packs, known, same_file=self._same_file, neighbours=neighbours
         )
         try:
-            with SourceReader(self._scan) as reader:
-                feed = Feed(
+            with (
+                SourceReader(self._scan) as reader,
+                Feed(
                     reader,
                     ((row, found[row]) for row in rows),
                     cut=self._env.cut,
                     before_large=self._before_large,
                     on_unreadable=self._unreadable,
-                )
+                ) as feed,
+            ):
                 self._take(pipeline.run(feed), pipeline)
             sender.flush()
         finally:
