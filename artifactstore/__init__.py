@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 from artifactstore._version import __version__
 
 if TYPE_CHECKING:
+    from artifactstore.backend.doctor import Advice as Advice
+    from artifactstore.backend.doctor import DoctorReport as DoctorReport
+    from artifactstore.backend.doctor import Finding as Finding
+    from artifactstore.backend.doctor import Verdict as Verdict
     from artifactstore.codec import Compression as Compression
     from artifactstore.errors import ArtifactStoreError as ArtifactStoreError
     from artifactstore.errors import BackendError as BackendError
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from artifactstore.errors import UnsupportedFormat as UnsupportedFormat
     from artifactstore.errors import VersionDeleted as VersionDeleted
     from artifactstore.errors import VersionExists as VersionExists
+    from artifactstore.examination import examine as examine
     from artifactstore.manifest.diff import Change as Change
     from artifactstore.manifest.diff import ChangeKind as ChangeKind
     from artifactstore.manifest.model import Entry as Entry
@@ -68,6 +73,7 @@ if TYPE_CHECKING:
     from artifactstore.transfer.push import PushResult as PushResult
 
 _EXPORTS: dict[str, tuple[str, ...]] = {
+    "backend.doctor": ("Advice", "DoctorReport", "Finding", "Verdict"),
     "codec": ("Compression",),
     "errors": (
         "ArtifactStoreError",
@@ -99,6 +105,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "VersionDeleted",
         "VersionExists",
     ),
+    "examination": ("examine",),
     "manifest.diff": ("Change", "ChangeKind"),
     "manifest.model": ("Entry", "EntryKind"),
     "results": ("AliasInfo", "FolderItem", "RemoveOptions", "RemoveResult", "StatusReport", "Usage", "VersionInfo"),

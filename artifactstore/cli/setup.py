@@ -2,10 +2,17 @@
 
 import click
 
+from artifactstore.backend.doctor import Verdict
 from artifactstore.cli.command import command, current
-from artifactstore.cli.output import print_json, printable, say
+from artifactstore.cli.failures import ExitCode
+from artifactstore.cli.output import print_json, printable, say, styled
+from artifactstore.cli.session import showing_progress
+from artifactstore.cli.views import doctor_fields
+from artifactstore.examination import examine
 from artifactstore.store import open_store
 from artifactstore.transaction.records import Writers
+
+_COLORS = {Verdict.GOOD: "green", Verdict.NOTE: "blue", Verdict.WARNING: "yellow", Verdict.BAD: "red"}
 
 
 @command("init")
@@ -25,3 +32,25 @@ def init(url: str | None) -> None:
         made = "made a store" if is_new else "there is a store already, left as it is"
         writers = "many writers at once" if record.writers is Writers.MANY else "one writer at a time (--single-writer)"
         say(f"{made}: {printable(store.url)} ({writers})")
+
+
+@command("doctor")
+@click.argument("url", required=False, metavar="[URL]")
+def doctor(url: str | None) -> None:
+    """Probe a store: what it can be relied on for, and how fast it is.
+
+    Some 200 MB go back and forth, below doctor/ there, and are removed again. Ends with 6 if something is bad.
+    """
+    with showing_progress() as progress:
+        report = examine(
+            url or current().store, on_probe=lambda probe: progress.phase(probe, total_files=None, total_bytes=None)
+        )
+    if current().json:
+        print_json("doctor", doctor_fields(report))
+    else:
+        for finding in report.findings:
+            label = styled(f"{finding.verdict.value:7}", _COLORS[finding.verdict])
+            say(f"{label}  {finding.probe:14}  {printable(finding.text)}")
+        say(printable(f"{report.url}: {report.advice_text}"))
+    if any(finding.verdict is Verdict.BAD for finding in report.findings):
+        click.get_current_context().exit(ExitCode.STORAGE)

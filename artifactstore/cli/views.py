@@ -2,6 +2,7 @@
 
 import os
 
+from artifactstore.backend.doctor import DoctorReport
 from artifactstore.cli.output import json_path, json_text
 from artifactstore.manifest.diff import Change
 from artifactstore.manifest.model import Entry, EntryKind
@@ -134,4 +135,20 @@ def usage_fields(usage: Usage) -> dict[str, object]:
         "pack_count": usage.pack_count,
         "small_pack_count": usage.small_pack_count,
         "fragmentation": round(usage.fragmentation, 4),
+    }
+
+
+def doctor_fields(report: DoctorReport) -> dict[str, object]:
+    """What a storage can be relied on for (``doctor``)."""
+    speeds = report.speeds
+    return {
+        "url": report.url,
+        "advice": report.advice.value,
+        "advice_text": report.advice_text,
+        "findings": [{"probe": f.probe, "verdict": f.verdict.value, "text": f.text} for f in report.findings],
+        "read_seconds": speeds.read_seconds,
+        "write_seconds": speeds.write_seconds,
+        "upload_bytes_per_second": speeds.upload_bytes_per_second,
+        "download_bytes_per_second": speeds.download_bytes_per_second,
+        "skew_seconds": report.skew_seconds,
     }

@@ -508,3 +508,22 @@ def test_names_that_are_not_utf8_round_trip_and_print_escaped(cli: Cli) -> None:
     assert item["path_base64"] == "b2RkChv/"
     cli("pull", f"m:v1/{name}", "copy")
     assert (cli.directory / "copy" / name).exists() or (cli.directory / "copy").is_file()
+
+
+def test_doctor_says_what_can_be_relied_on_and_leaves_nothing(cli: Cli) -> None:
+    lines = cli.lines("doctor", "./new")
+    assert lines[-1] == f"{cli.directory}/new: Any number of writers may use a store here at once."
+    assert {line.split()[0] for line in lines[:-1]} <= {"good", "note"}
+    assert not (cli.directory / "new").exists()
+    (cli.directory / "empty").mkdir()
+    document = cli.json("doctor", "--store", "empty")
+    assert document["advice"] == "many"
+    assert document["upload_bytes_per_second"] > 0
+    assert cli("push", "run", "m", "--store", "empty").stdout.startswith("m:v1: ")
+
+
+def test_doctor_finds_storage_that_does_not_keep_writers_apart(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("artifactstore.backend.doctor.prove_put_if_absent", lambda backend, clock: False)
+    result = cli("doctor", "./new", code=6)
+    assert "bad      put if absent" in result.stdout
+    assert "Only one writer at a time is safe here" in result.stdout
