@@ -4,12 +4,14 @@
     ```console not-run: reason       does not run, and says why
     ```python                        runs too, in README.md and docs/python.md
 
-All blocks of one page run in one sandbox, in order: an empty home, an empty working directory, and the
-default store in that home. In the output `...` stands for anything, within a line or for some lines.
+All blocks of one page run in one sandbox, in order: an empty home, a working directory that holds nothing but a
+copy of `docs` (as a clone would), and the default store in that home. `pip` does nothing: what is to be installed is
+there. `/tmp` is a directory of the sandbox. In the output `...` stands for anything, within a line or for some lines.
 """
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -79,11 +81,14 @@ class Sandbox:
     def __init__(self, directory: Path, *, prelude: str) -> None:
         self.prelude = prelude
         self.work = directory / "work"
-        self.work.mkdir()
-        (directory / "home").mkdir()
+        self.tmp = directory / "tmp"
+        for made in (self.work, self.tmp, directory / "home", directory / "bin"):
+            made.mkdir()
+        shutil.copytree(ROOT / "docs", self.work / "docs")
+        (directory / "bin" / "pip").symlink_to(shutil.which("true") or "/usr/bin/true")
         self.environment = {
             "HOME": str(directory / "home"),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+            "PATH": f"{directory / 'bin'}:{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
             "LANG": "C.UTF-8",
             "TZ": "UTC",
             "NO_COLOR": "1",
@@ -91,9 +96,10 @@ class Sandbox:
         }
 
     def run(self, step: Step) -> str:
-        command = ["bash", "-euo", "pipefail", "-c", step.text]
+        text = step.text.replace("/tmp/", f"{self.tmp}/")
+        command = ["bash", "-euo", "pipefail", "-c", text]
         if step.kind == "python":
-            command = [sys.executable, "-c", self.prelude + step.text]
+            command = [sys.executable, "-c", self.prelude + text]
         done = subprocess.run(
             command,
             cwd=self.work,
