@@ -108,6 +108,21 @@ class Cutter:
                 break
         return ends
 
+    def first_cut(self, data: memoryview, *, final: bool) -> int | None:
+        """Where the first chunk ends, if that is certain; None where it is not, or nothing is there.
+
+        Args:
+            data: Content from the start of a chunk on.
+            final: Whether the content ends with ``data``.
+        """
+        length = len(data)
+        if final and length <= self.cut.min_bytes:
+            return length or None
+        if length < (1 if final else self.cut.max_bytes):
+            return None
+        first: int = next(self._chunker.cut_buf(data)).length
+        return first
+
     def join(self, data: memoryview, guesses: Sequence[int], *, window_start: int, final: bool) -> list[int]:
         """As `cuts`, given the cuts of the same content from a later position on.
 
