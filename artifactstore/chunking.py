@@ -123,7 +123,9 @@ class Cutter:
         first: int = next(self._chunker.cut_buf(data)).length
         return first
 
-    def join(self, data: memoryview, guesses: Sequence[int], *, window_start: int, final: bool) -> list[int]:
+    def join(
+        self, data: memoryview, guesses: Sequence[int], *, window_start: int, final: bool
+    ) -> tuple[list[int], int]:
         """As `cuts`, given the cuts of the same content from a later position on.
 
         Cutting from any position soon falls into step with the true cuts, because a cut depends only on the bytes
@@ -135,24 +137,28 @@ class Cutter:
             guesses: Ends, relative to ``data``, that `cuts` found in ``data[window_start:]``, with the same ``final``.
             window_start: Where the window starts in ``data``.
             final: As for `cuts`.
+
+        Returns:
+            Rising ends, and how many of them, from the last one back, are guesses.
         """
         if window_start == 0:
-            return list(guesses)
+            return list(guesses), len(guesses)
         known = {end: number for number, end in enumerate(guesses)}
         known[window_start] = -1
         ends: list[int] = []
         last_certain_start = len(data) - 1 if final else len(data) - self.cut.max_bytes
         if last_certain_start < 0:
-            return ends
+            return ends, 0
         for chunk in self._chunker.cut_buf(data):
             end: int = chunk.offset + chunk.length
             ends.append(end)
             number = known.get(end)
             if number is not None:
-                return ends + list(guesses[number + 1 :])
+                kept = guesses[number + 1 :]
+                return [*ends, *kept], len(kept)
             if end > last_certain_start:
                 break
-        return ends
+        return ends, 0
 
     def zero_chunk_length(self) -> int:
         """The length of each chunk of a run of zeros, but for those that reach its end.

@@ -6,19 +6,24 @@ data: a block of the base is loaded only where an entry of it may match, a table
 a file in it changed.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 
 from artifactstore.backend.protocol import Backend
 from artifactstore.dedup.known import KnownChunks
 from artifactstore.dedup.packs import PackSet, RecordedPack
-from artifactstore.digest import PackId
-from artifactstore.errors import ObjectNotFound
+from artifactstore.dedup.prediction import OldContent
+from artifactstore.digest import Digest, PackId
+from artifactstore.errors import CorruptData, ObjectNotFound
+from artifactstore.keys import parse_pack_key
+from artifactstore.manifest.build import LocatedBlock, reusable
 from artifactstore.manifest.model import HOLE, Block, Entry, EntryKind, EntryPlaces, Extent, PackRow
 from artifactstore.pack.format import Table
 from artifactstore.pack.reader import read_table
 from artifactstore.tree import StoredTree
 
+_log = logging.getLogger(__name__)
 # A fresh machine, or a renamed folder: reading all of the base's blocks costs little beside
 # reading that much source.
 _SOURCE_BYTES_PER_BLOCK = 256 << 10
@@ -33,47 +38,62 @@ class TableLoader:
         self._known = known
         self._pool = pool
         self._loaded: set[PackId] = set()
+        self._tables: dict[int, Table] = {}
 
     def load(self, packs: Iterable[PackId]) -> None:
-        """Learn the chunks of these packs, where they may be relied on."""
+        """Learn the chunks of these packs, where they may be relied on. One that is gone or damaged is banned."""
         wanted = [p for p in dict.fromkeys(packs) if p not in self._loaded]
         self._loaded.update(wanted)
         numbered = [(n, self._packs.row(n)) for p in wanted if (n := self._packs.number(p)) is not None]
         tables = self._pool.map(self._read, [row for _, row in numbered])
         for (number, row), table in zip(numbered, tables, strict=True):
-            if table is None:
-                self._packs.ban([PackId(row.pack)])
+            if isinstance(table, Table):
+                self._learn(number, table)
             else:
-                self._packs.learn(number, table)
-                self._known.add_table(number, table)
+                self._packs.ban([PackId(row.pack)])
 
-    def _read(self, row: PackRow) -> Table | None:
-        """A pack's table, or None where it is gone: its version was deleted since, and collected."""
-        try:
-            return read_table(
-                self._backend, PackId(row.pack), object_bytes=row.object_bytes, table_bytes=row.table_bytes
-            )
-        except ObjectNotFound:
-            return None
+    def old_content(self, extents: Sequence[Extent]) -> OldContent:
+        """How a file of these extents, over the upload's pack numbers, was cut; as far as tables are loaded."""
+        numbers = {extent.pack for extent in extents if extent.pack != HOLE}
+        return OldContent(extents, {n: self._tables[n] for n in numbers if n in self._tables}, self._known)
 
-    def load_recorded(self, recorded: Sequence[RecordedPack], adopt: Callable[[int], None]) -> None:
+    def load_recorded(self, recorded: Sequence[RecordedPack], adopt: Callable[[int], None]) -> list[PackId]:
         """Learn the packs of an earlier upload of this user that never committed.
 
         Reading a pack's tail from the storage is what shows that it is still there; one that is gone, or does not
         prove itself, is a stale hint.
-        """
-        for pack, found in zip(recorded, self._pool.map(self._probe, recorded), strict=True):
-            if found:
-                adopt(pack.done_run)
-                self._packs.trust([PackRow(pack.pack, pack.object_bytes, pack.table_bytes, 0)])
-        self.load(pack.pack for pack in recorded if self._packs.number(pack.pack) is not None)
 
-    def _probe(self, pack: RecordedPack) -> bool:
+        Returns:
+            Those that are gone.
+        """
+        asked = [pack for pack in recorded if pack.pack not in self._loaded]
+        rows = [PackRow(pack.pack, pack.object_bytes, pack.table_bytes, 0) for pack in asked]
+        gone = []
+        for pack, row, table in zip(asked, rows, self._pool.map(self._read, rows), strict=True):
+            self._loaded.add(pack.pack)
+            if isinstance(table, Table):
+                adopt(pack.done_run)
+                self._packs.trust([row])
+                if (number := self._packs.number(pack.pack)) is not None:
+                    self._learn(number, table)
+            elif isinstance(table, ObjectNotFound):
+                gone.append(pack.pack)
+        self._packs.ban(gone)
+        return gone
+
+    def _read(self, row: PackRow) -> Table | ObjectNotFound | CorruptData:
+        pack = PackId(row.pack)
         try:
-            read_table(self._backend, pack.pack, object_bytes=pack.object_bytes, table_bytes=pack.table_bytes)
-        except ObjectNotFound:
-            return False
-        return True
+            return read_table(self._backend, pack, object_bytes=row.object_bytes, table_bytes=row.table_bytes)
+        except (ObjectNotFound, CorruptData) as error:
+            # Gone since it was seen, or damaged: either way its chunks are stored again.
+            _log.info("a pack can't be used: %s", error)
+            return error
+
+    def _learn(self, number: int, table: Table) -> None:
+        self._packs.learn(number, table)
+        self._known.add_table(number, table)
+        self._tables[number] = table
 
 
 class Base:
@@ -105,28 +125,62 @@ class Base:
         else:
             wanted = sorted({self.tree.block_of(path) for path in paths} if count else ())
         missing = [i for i in wanted if i not in self._loaded]
-        for number, block in zip(missing, self.tree.load_blocks(missing), strict=True):
+        for number, block in self._blocks(missing):
             self._loaded[number] = block
             for entry, places in zip(block.entries, block.places, strict=True):
                 if entry.kind == EntryKind.FILE:
                     self._by_path[entry.path] = entry, places, block
                     self._by_digest.setdefault(entry.digest, (entry, places, block))
 
+    def _blocks(self, numbers: Sequence[int]) -> Iterator[tuple[int, Block]]:
+        """These blocks, without those that are gone or damaged: what is missed is stored again."""
+        try:
+            yield from zip(numbers, self.tree.load_blocks(numbers), strict=True)
+        except CorruptData as error:
+            self._avoid(error)
+            if len(numbers) > 1:
+                for number in numbers:
+                    yield from self._blocks([number])
+
     def same_file(self, digest: bytes) -> tuple[Extent, ...] | None:
         """Places of a file with this file digest, in the upload's numbers; None where there is none to rely on."""
         found = self._by_digest.get(digest)
         if found is None:
             return None
-        _, places, block = found
-        return translate(self.tree.extents(places, block), block.packs, self._packs)
+        extents = self._extents(found)
+        return translate(extents, found[2].packs, self._packs) if extents is not None else None
 
-    def learn_old_content(self, path: bytes) -> None:
-        """Make the chunks known that the file at this path had in the base."""
+    def learn_old_content(self, path: bytes) -> OldContent | None:
+        """Make the chunks known that the file at this path had in the base; how it was cut there, if it was there."""
         found = self._by_path.get(path)
-        if found is not None and self._tables is not None:
-            _, places, block = found
-            extents = self.tree.extents(places, block)
-            self._tables.load(PackId(block.packs[e.pack]) for e in extents if e.pack != HOLE)
+        if found is None or self._tables is None:
+            return None
+        extents = self._extents(found) or ()
+        self._tables.load(PackId(found[2].packs[e.pack]) for e in extents if e.pack != HOLE)
+        return self._tables.old_content(translate(extents, found[2].packs, self._packs) or ())
+
+    def reusable(self) -> dict[Digest, LocatedBlock]:
+        """Its blocks by content digest, without those that need a pack that may not be relied on."""
+        try:
+            return reusable(self.tree.rows(), avoid=self._packs.banned)
+        except CorruptData as error:
+            self._avoid(error)
+            return {}
+
+    def _extents(self, found: tuple[Entry, EntryPlaces, Block]) -> tuple[Extent, ...] | None:
+        _, places, block = found
+        try:
+            return self.tree.extents(places, block)
+        except CorruptData as error:
+            self._avoid(error)
+            return None
+
+    def _avoid(self, error: CorruptData) -> None:
+        """The base is an aid, not a need: without what is damaged, the upload makes a version that is whole."""
+        _log.warning("part of %s can't be used, its content is stored again: %s", self.tree.version, error)
+        pack = parse_pack_key(error.key)
+        if pack is not None:
+            self._packs.ban([pack])
 
 
 def translate(extents: Sequence[Extent], ids: Sequence[bytes], packs: PackSet) -> tuple[Extent, ...] | None:

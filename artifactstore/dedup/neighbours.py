@@ -15,7 +15,7 @@ from artifactstore.dedup.base import TableLoader
 from artifactstore.dedup.landmarks import Hint, find_hints, is_landmark
 from artifactstore.dedup.packs import PackSet
 from artifactstore.digest import Digest, PackId
-from artifactstore.errors import ArtifactStoreError
+from artifactstore.errors import ArtifactStoreError, BackendError
 from artifactstore.keys import TxId, parse_version_key
 from artifactstore.manifest.model import PackRow
 from artifactstore.transaction.outcomes import read_outcome
@@ -56,7 +56,10 @@ class Neighbours:
         for future in done:
             rows = future.result()
             self._packs.trust(rows)
-            self._tables.load(PackId(row.pack) for row in rows)
+            try:
+                self._tables.load(PackId(row.pack) for row in rows)
+            except BackendError as error:
+                _log.info("what a landmark led to can't be read: %s", error)
 
     def close(self) -> None:
         """Nobody waits for the rest."""

@@ -107,6 +107,10 @@ class PackSet:
         row = self._rows[number]
         return row is not None and row.pack in self._unusable
 
+    def banned_among(self, numbers: Iterable[int]) -> frozenset[PackId]:
+        """Those of these packs, by number, that may not be relied on any more."""
+        return frozenset(self.id_of(number) for number in numbers if self.is_banned(number))
+
     def ask(self, packs: Iterable[PackId], pool: Executor) -> None:
         """Find out, several at once, which of these packs still answer."""
         unknown = {p for p in packs if p not in self._seen and p not in self._unusable}
@@ -121,7 +125,8 @@ class PackSet:
             except ObjectNotFound:
                 pass  # collected since: a stale hint is a miss
             else:
-                row = PackRow(pack, info.size_bytes, recorded.table_bytes, 0)
+                if info.size_bytes == recorded.object_bytes:  # else damaged: not to be relied on
+                    row = PackRow(pack, info.size_bytes, recorded.table_bytes, 0)
         with self._lock:
             if row is None or recorded is None:
                 self._unusable.add(pack)

@@ -45,7 +45,7 @@ def _read(scan: Scan, rows: Sequence[tuple[int, Found]], *, cut: CutFunction) ->
     digesters: dict[int, FileDigester] = {}
     with (
         SourceReader(scan) as reader,
-        Feed(reader, rows, cut=cut, before_large=_ignore, on_unreadable=_fail) as feed,
+        Feed(reader, rows, cut=cut, before_large=_nothing_old, on_unreadable=_fail) as feed,
     ):
         for batch in chain(feed.batches(), feed.again()):
             feed.fill(batch)
@@ -71,8 +71,8 @@ def _add(digester: FileDigester, piece: Piece, view: memoryview, zeros: bytes) -
         start = end
 
 
-def _ignore(row: int) -> None:
-    """Nothing is prepared for large files."""
+def _nothing_old(row: int) -> None:
+    """Nothing is known of how a file was cut before."""
 
 
 def _fail(row: int, error: SourceError) -> None:

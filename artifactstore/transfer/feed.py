@@ -10,12 +10,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import xxhash
 
 from artifactstore.chunking import CutFunction, Cutter
 from artifactstore.codec import Codec
+from artifactstore.dedup.prediction import OldContent, predicted_cuts
+from artifactstore.digest import Digest
 from artifactstore.errors import SourceChanged, SourceError
 from artifactstore.transfer.found import Found
 from artifactstore.transfer.read import MAX_ATTEMPTS, OpenSource, SourceReader, keeps_changing
@@ -41,6 +43,7 @@ class Piece:
         seen: Of a final piece: the file's row as it was after the last byte, or None: it changed meanwhile, and what
             was read does not count.
         xxh3: Of the whole file; of a large file set on its final piece, of others by the pipeline.
+        digests: Of the last of its chunks, as far as they are known already.
         codec, prepared, digest: Filled in by the pipeline.
     """
 
@@ -51,6 +54,7 @@ class Piece:
     is_final: bool = False
     zeros: tuple[int, int] | None = None
     seen: Found | None = None
+    digests: list[Digest] = field(default_factory=list)
     codec: Codec | None = None
     prepared: list = field(default_factory=list)  # type: ignore[type-arg]
     digest: bytes = b""
@@ -70,12 +74,21 @@ class Batch:
     unread: list[tuple[int, Found]] = field(default_factory=list)
 
 
+class _Window(NamedTuple):
+    """A window of a large file: bytes read, where they are cut by themselves, and digests where they are known."""
+
+    length: int
+    ends: list[int]
+    digests: list[Digest]
+
+
 class Feed:
     """Reads the files of some rows of a scan, in order. Use it as a context manager.
 
     Args:
         rows: (row number, what the scan found) of the files to read.
-        before_large: Called with a row before a file of more than one chunk is read.
+        before_large: Called with a row before a file of more than one chunk is read; what it says of how the file was
+            cut before saves cutting.
         on_unreadable: Called, from any thread, with a row and the error of a file that can't be read; raises to stop,
             returns to go on.
     """
@@ -86,7 +99,7 @@ class Feed:
         rows: Iterable[tuple[int, Found]],
         *,
         cut: CutFunction,
-        before_large: Callable[[int], None],
+        before_large: Callable[[int], OldContent | None],
         on_unreadable: Callable[[int, SourceError], None],
     ) -> None:
         self._reader = reader
@@ -116,8 +129,7 @@ class Feed:
         unread: list[tuple[int, Found]] = []
         unread_bytes = 0
         for row, found in self._rows:
-            if found.size > self._cut.min_bytes:
-                self._before_large(row)
+            old = self._before_large(row) if found.size > self._cut.min_bytes else None
             is_large = found.size > WINDOW_BYTES // 2
             if unread and (
                 is_large or unread_bytes + found.size > WINDOW_BYTES or len(unread) >= MAX_BATCH_FILES
@@ -125,7 +137,7 @@ class Feed:
                 yield self._new_batch(unread)
                 unread, unread_bytes = [], 0
             if is_large:
-                yield from self._read_large(row, found)
+                yield from self._read_large(row, found, old)
             else:
                 unread.append((row, found))
                 unread_bytes += found.size
@@ -174,11 +186,11 @@ class Feed:
         # The first `max_bytes` are for what a window before left uncut.
         return Batch(memoryview(bytearray(self._cut.max_bytes + WINDOW_BYTES)), unread=unread or [])
 
-    def _read_large(self, row: int, found: Found) -> Iterator[Batch]:
+    def _read_large(self, row: int, found: Found, old: OldContent | None = None) -> Iterator[Batch]:
         for _ in range(MAX_ATTEMPTS):
             try:
                 with self._reader.open(found) as source:
-                    if (yield from self._read_windows(row, source)):
+                    if (yield from self._read_windows(row, source, old)):
                         return
             except SourceError as error:
                 self._on_unreadable(row, error)
@@ -192,36 +204,41 @@ class Feed:
         batch.pieces.append(Piece(row, 0, [], is_final=True))
         return batch
 
-    def _read_windows(self, row: int, source: OpenSource) -> Generator[Batch, None, bool]:
+    def _read_windows(
+        self, row: int, source: OpenSource, old: OldContent | None
+    ) -> Generator[Batch, None, bool]:
         """One attempt at a large file; returns whether it stayed the same meanwhile."""
         holes = [(s.start, s.start + s.length) for s in source.segments() if s.is_hole]
         if holes:
             return (yield from self._read_sparse(row, source, holes))
-        return (yield from self._read_dense(row, source))
+        return (yield from self._read_dense(row, source, old))
 
-    def _read_dense(self, row: int, source: OpenSource) -> Generator[Batch, None, bool]:
+    def _read_dense(
+        self, row: int, source: OpenSource, old: OldContent | None
+    ) -> Generator[Batch, None, bool]:
         """Windows are read and cut ahead by several threads, each from its own start, and joined here."""
         xxh3 = xxhash.xxh3_128()
         room = self._cut.max_bytes
         waiting = deque(range(0, max(1, source.size), WINDOW_BYTES))
-        ahead: deque[tuple[Batch, Future[tuple[int, list[int]]]]] = deque()
+        ahead: deque[tuple[Batch, Future[_Window]]] = deque()
         carried = 0
         try:
             while True:
                 while waiting and len(ahead) < _WINDOWS_AHEAD:
                     batch, at = self._new_batch(), waiting.popleft()
-                    ahead.append((batch, self._reading.submit(self._read_window, source, at, batch.view[room:])))
-                batch, window = ahead.popleft()
-                count, guesses = window.result()
+                    ahead.append((batch, self._reading.submit(self._read_window, source, at, batch.view[room:], old)))
+                batch, reading = ahead.popleft()
+                count, guesses, digests = reading.result()
                 xxh3.update(batch.view[room : room + count])
                 start, is_final = room - carried, not ahead
-                ends = self._cutter.join(
+                ends, kept = self._cutter.join(
                     batch.view[start : room + count],
                     [carried + end for end in guesses],
                     window_start=carried,
                     final=is_final,
                 )
                 piece = Piece(row, start, [start + end for end in ends], is_final=is_final)
+                piece.digests = digests[len(digests) - kept :] if digests else []
                 batch.pieces.append(piece)
                 if is_final:
                     piece.seen, piece.xxh3 = source.finish(), xxh3.digest()
@@ -230,14 +247,18 @@ class Feed:
                 carried = _carry(batch, piece, ahead[0][0], end=room + count, room=room)
                 yield batch
         finally:
-            for _, window in ahead:
-                window.cancel()
-            wait([window for _, window in ahead])
+            for _, reading in ahead:
+                reading.cancel()
+            wait([reading for _, reading in ahead])
 
-    def _read_window(self, source: OpenSource, at: int, window: memoryview) -> tuple[int, list[int]]:
+    def _read_window(self, source: OpenSource, at: int, window: memoryview, old: OldContent | None) -> "_Window":
         """How many bytes there were, and where they would be cut if the file began with them."""
         count = source.read_at(at, window)
-        return count, Cutter(self._cut).cuts(window[:count], final=at + len(window) >= source.size)
+        cutter, is_final = Cutter(self._cut), at + len(window) >= source.size
+        if old is None:
+            return _Window(count, cutter.cuts(window[:count], final=is_final), [])
+        found = predicted_cuts(cutter, window[:count], old, final=is_final)
+        return _Window(count, found.ends, found.digests)
 
     def _read_sparse(
         self, row: int, source: OpenSource, holes: list[tuple[int, int]]

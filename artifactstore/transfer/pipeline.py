@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 from artifactstore.codec import Codec, choose, encode, encode_each
 from artifactstore.dedup.known import KnownChunks
@@ -156,14 +157,16 @@ class Pipeline:
         if codec is None:
             codec = choose(view[piece.start : piece.ends[-1]], self._compression)
         start = piece.start
-        for end in piece.ends:
+        digests = chain(repeat(None, len(piece.ends) - len(piece.digests)), piece.digests)
+        for end, digest in zip(piece.ends, digests, strict=True):
             raw = view[start:end]
             length = end - start
             start = end
             if not raw[0] and not raw[-1] and raw == self._zeros[:length]:
                 prepared.append((self._zero_digest(length), length, _ZEROS, Codec.RAW, _NOTHING))
                 continue
-            digest = digest_of(CHUNK_CONTEXT, raw)
+            if digest is None:
+                digest = digest_of(CHUNK_CONTEXT, raw)
             hit = lookup(digest)
             if hit is None:
                 used, encoded = encode(raw, codec)

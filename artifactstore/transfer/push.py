@@ -139,9 +139,8 @@ def push(
     upload = beginning.result()
     try:
         return _Push(context, found, options, progress, upload).run(os.fsdecode(sources[0]))
-    except BaseException:
+    finally:
         upload.close()
-        raise
 
 
 def _scan_options(options: PushOptions) -> ScanOptions:
@@ -236,6 +235,7 @@ class _Push:
             "uploading", total_files=len(self._scan.found), total_bytes=self._scan.content_bytes
         )
         content.store(interrupted=self._interrupted(), adopt=upload.adopt)
+        context.state.forget_packs(context.store_id, content.gone)
         return content
 
     def _environment(self) -> UploadEnvironment:
@@ -321,7 +321,8 @@ class _Push:
         context, version = self._context, result.version
         if result.action is Action.SKIPPED:
             return
-        context.state.mark_packs_committed(context.store_id, [PackId(row.pack) for row in self._sent])
+        packs = {PackId(row.pack) for row in (*self._sent, *content.pack_rows())}
+        context.state.mark_packs_committed(context.store_id, packs)
         context.state.save_directories(context.store_id, self._rows_to_remember(content))
         if not content.skipped:
             synced = Synced(

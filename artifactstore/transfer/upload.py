@@ -14,6 +14,7 @@ from artifactstore.dedup.base import Base, TableLoader, translate
 from artifactstore.dedup.known import KnownChunks
 from artifactstore.dedup.neighbours import Neighbours
 from artifactstore.dedup.packs import PackSet, RecordedPack
+from artifactstore.dedup.prediction import OldContent
 from artifactstore.digest import Digest, PackId
 from artifactstore.errors import SourceChanged, SourceError
 from artifactstore.manifest.build import (
@@ -28,7 +29,6 @@ from artifactstore.manifest.build import (
     count_entries,
     locate_blocks,
     needs_list,
-    reusable,
 )
 from artifactstore.manifest.format import content_digest, encode_root, root_digest
 from artifactstore.manifest.model import (
@@ -73,6 +73,9 @@ class ContentUpload:
         base: The version it builds on, or None.
         known_files: For each row of the scan what local state remembers of it, or None.
         interrupted: Packs of earlier uploads of this user that never committed.
+
+    Attributes:
+        gone: Those of the interrupted uploads' packs that are not there any more.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class ContentUpload:
         self._counts = Counts()
         self._other_names: list[int] = []
         self.skipped: list[Notice] = []
+        self.gone: list[PackId] = []
         self.seen: dict[int, Found] = {}
         self.sent_bytes = 0
         self.sent_packs = 0
@@ -120,6 +124,8 @@ class ContentUpload:
         to_read = self._without_other_names(self._reuse_known_files())
         self._store_files(to_read, interrupted=interrupted, adopt=adopt)
         self._store_other_names(adopt)
+        if lost := self._packs.banned_among(self._packs_in_use()):
+            self._put_again(lost)  # found gone or damaged after content of them was reused
         small = self._small_packs()
         if len(small) > MAX_SMALL_PACKS:
             self._put_again(small)
@@ -250,7 +256,7 @@ class ContentUpload:
             return
         known = KnownChunks()
         tables = TableLoader(self._env.backend, self._packs, known, self._env.transfers)
-        tables.load_recorded(interrupted, adopt)
+        self.gone += tables.load_recorded(interrupted, adopt)
         found = self._scan.found
         if self._base is not None:
             self._base.use_tables(tables)
@@ -293,9 +299,8 @@ class ContentUpload:
     def _same_file(self, digest: bytes) -> tuple[Extent, ...] | None:
         return self._base.same_file(digest) if self._base is not None else None
 
-    def _before_large(self, row: int) -> None:
-        if self._base is not None:
-            self._base.learn_old_content(self._scan.found[row].path)
+    def _before_large(self, row: int) -> OldContent | None:
+        return self._base.learn_old_content(self._scan.found[row].path) if self._base is not None else None
 
     def _unreadable(self, row: int, error: SourceError) -> None:
         if self._on_error is not OnError.SKIP:
@@ -312,9 +317,12 @@ class ContentUpload:
 
     def _small_packs(self) -> set[PackId]:
         """Packs so small that reading many of them would cost a request each time."""
-        numbers = {e.pack for _, extents in self._rows.values() for e in extents if e.pack != HOLE}
-        rows = [self._packs.row(number) for number in numbers]
+        rows = [self._packs.row(number) for number in self._packs_in_use()]
         return {PackId(row.pack) for row in rows if row.object_bytes < SMALL_PACK_BYTES}
+
+    def _packs_in_use(self) -> set[int]:
+        """Numbers of the packs that content lies in."""
+        return {e.pack for _, extents in self._rows.values() for e in extents if e.pack != HOLE}
 
     def _put_again(self, packs: Collection[PackId]) -> None:
         """Store the content that lies in these packs in new ones, from the source."""
@@ -345,8 +353,7 @@ class ContentUpload:
         entries = self.entries()
         self._counts = count_entries(entries)
         places, list_used = self._place_entries()
-        banned = self._packs.banned
-        reuse = reusable(self._base.tree.rows(), avoid=banned) if self._base is not None else {}
+        reuse = self._base.reusable() if self._base is not None else {}
         blocks = build_blocks(entries, places, packs=self._packs, list_used=list_used, reuse=reuse)
         stored = self._put_metadata(ChunkKind.BLOCK, [(b.raw, b.digest) for b in blocks_to_store(blocks)])
         self._index = locate_blocks(blocks, stored, packs=self._packs)

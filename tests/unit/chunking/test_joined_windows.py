@@ -19,9 +19,10 @@ def joined_cuts(data: bytes, *, window_bytes: int, cut: CutFunction) -> list[int
         final = end == len(data)
         guesses = cutter.cuts(memoryview(data)[start:end], final=final)
         carried = start - chunk_start
-        found = cutter.join(
+        found, kept = cutter.join(
             memoryview(data)[chunk_start:end], [carried + guess for guess in guesses], window_start=carried, final=final
         )
+        assert [carried + guess for guess in guesses][len(guesses) - kept :] == found[len(found) - kept :]
         ends += [chunk_start + each for each in found]
         chunk_start = ends[-1] if ends else 0
     return ends
