@@ -1,5 +1,7 @@
 """The one conflict rule and its strategies, case by case (docs/download.md has the same table)."""
 
+from pathlib import Path
+
 import pytest
 
 from artifactstore.errors import DestinationExists, DownloadConflict
@@ -10,6 +12,7 @@ from artifactstore.transfer.planner import paths_to_read, plan_pull
 
 ERROR, SKIP, NEW, REPLACE = ConflictStrategy
 P = b"model.bin"
+GUIDE = Path(__file__).parents[3] / "docs" / "download.md"
 
 
 def file(path: bytes, number: int, *, executable: bool = False) -> Entry:
@@ -104,6 +107,23 @@ def test_the_rule_and_its_strategies(
             assert happened == {"write": [conflict.beside], "keep": [P]} and conflict.beside != P
         else:
             assert happened == ({outcome: [P]} if outcome else {})
+
+
+def test_the_table_in_the_guide_is_this_table() -> None:
+    words = {"stays": ("", "keep"), "written": ("write",), "removed": ("remove",), "lands beside": ("beside",)}
+    verdicts = {
+        "only the version changed it": Verdict.INCOMING,
+        "only you changed it": Verdict.LOCAL,
+        "the same": Verdict.SAME,
+        "**conflict**": Verdict.CONFLICT,
+    }
+    lines = [line.strip("|\n ").split(" | ") for line in GUIDE.read_text(encoding="utf-8").splitlines()]
+    rows = [line for line in lines if len(line) == 7 and line[3] in verdicts]
+    assert len(rows) == len(RULE)
+    for row, (states, verdict, *outcomes) in zip(rows, RULE, strict=True):
+        assert tuple(0 if cell == "–" else int(cell) for cell in row[:3]) == states
+        assert verdicts[row[3]] is verdict
+        assert all(outcome in words[cell] for cell, outcome in zip(row[4:], outcomes, strict=True)), row
 
 
 def test_an_unknown_base_makes_every_difference_a_conflict() -> None:
