@@ -85,8 +85,15 @@ class Catalog:
         )
 
     def usage(self, reference: Reference | None) -> Usage:
-        """What one version, all versions of a name (without a version), or the whole store take."""
-        return self._usage(self._counted(reference))
+        """What one version, all versions of a name (without a version), or the whole store take.
+
+        Raises:
+            NameNotFound: The name has no versions.
+        """
+        usage = self._usage(self._counted(reference))
+        if reference is not None and not usage.versions:
+            raise NameNotFound(f"no name {reference.name}")
+        return usage
 
     def _counted(self, reference: Reference | None) -> Iterator[Version]:
         if reference is None:
@@ -98,6 +105,7 @@ class Catalog:
             yield resolve(self.backend, reference.name, reference.version)
 
     def _usage(self, versions: Iterable[Version]) -> Usage:
+        """Add up; each pack counts once, by the version that uses most of it."""
         count = files = content_bytes = 0
         packs: dict[bytes, PackRow] = {}
         for version in versions:

@@ -46,7 +46,15 @@ def open_file(tree: StoredTree, backend: Backend, path: bytes) -> io.BufferedRea
         CorruptData: Stored bytes fail their check: here, or when they are read.
         BackendError: The storage did not answer.
     """
-    entry, places, block = tree.find(path)
+    if not path:
+        what = f"{tree.version} is a version, not a file"
+        raise PathNotFound(what, next_step=f"Name a file in it: {tree.version}/PATH")
+    try:
+        entry, places, block = tree.find(path)
+    except PathNotFound:
+        if next(tree.below(path), None) is not None:
+            raise PathNotFound(f"{shown(path)} is a directory of {tree.version}: it can't be read as a file") from None
+        raise
     if entry.kind != EntryKind.FILE:
         raise PathNotFound(f"{shown(path)} is not a file of {tree.version}: it can't be read as one")
     file = _File(tree, backend, entry, tree.extents(places, block), block.packs)

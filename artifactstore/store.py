@@ -77,6 +77,8 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+NOTE: Final = 25
+"""Level of what people should see and nobody need act on: between INFO and WARNING."""
 DEFAULT_MEMORY_BYTES: Final = 256 << 20
 DEFAULT_JOBS: Final = 8
 _DEFAULT_PUSH: Final = PushOptions()
@@ -256,7 +258,7 @@ class Store:
             if dry_run or not self._may_be_made():
                 raise
             self.init()
-            _log.warning("made a new store at %s", self.url)
+            _log.log(NOTE, "made a new store at %s", self.url)
         if not dry_run:
             self._prepare_for_write()
 
@@ -329,14 +331,14 @@ class Store:
             changes = self.diff(reference, Path(directory))
             return StatusReport(directory=os.fspath(directory), version=reference, changes=changes)
         context = self._context()
-        found = scan([directory], clock=self._clock)
-        synced = self._state.last_synced(found.source_key)
+        synced = self._state.last_synced(os.path.realpath(os.fsencode(directory)))
         entries = self._state.synced_entries(synced) if synced is not None else None
         if synced is None or entries is None:
             raise NameNotFound(
                 f"{directory} was not pushed or pulled yet, as far as is known here",
                 next_step="Name a version to compare it with: artifactstore status DIR NAME",
             )
+        found = scan([directory], clock=self._clock)
         name, _, inside = synced.name.partition("//")
         version = f"{name}:v{synced.slot}" + (f"/{inside}" if inside else "")
         changes = diff_entries(entries, local_entries(context, found, cut=context.cut))

@@ -142,6 +142,10 @@ class Base:
                 for number in numbers:
                     yield from self._blocks([number])
 
+    def has_file(self, path: bytes) -> bool:
+        """Whether a file at this path is known, of the blocks loaded so far."""
+        return path in self._by_path
+
     def same_file(self, digest: bytes) -> tuple[Extent, ...] | None:
         """Places of a file with this file digest, in the upload's numbers; None where there is none to rely on."""
         found = self._by_digest.get(digest)

@@ -189,7 +189,7 @@ def small_limits(*, pack_bytes: int = 16 << 10, root_blocks: int = MAX_ROOT_BLOC
     """Make everything that is large in a store small, so that a few files exercise it.
 
     Packs are full at ``pack_bytes``, files of over 4 KiB are read in windows, blocks have some four rows and
-    never lie in the root, more than three extents make a list, every fourth chunk is a landmark, and pulls look
+    never lie in the root, more than three extents make a list, every sixteenth chunk is a landmark, and pulls look
     for chunks in every changed file of the destination.
 
     Args:
@@ -215,7 +215,7 @@ def small_limits(*, pack_bytes: int = 16 << 10, root_blocks: int = MAX_ROOT_BLOC
 
 
 def _is_landmark(digest: bytes) -> bool:
-    return not digest[-1] & 3
+    return not digest[-1] & 15
 
 
 def _landmarks_of(table: DigestColumn) -> list[Digest]:

@@ -10,6 +10,7 @@ from artifactstore.clock import Clock
 from artifactstore.codec import Compression
 from artifactstore.dedup.state import LocalState
 from artifactstore.manifest.model import PackRow
+from artifactstore.pack.format import ChunkKind
 from artifactstore.transfer.progress import Progress
 
 
@@ -43,7 +44,7 @@ class UploadEnvironment:
         work: Hashes and compresses.
         transfers: Sends and asks; verification of packs runs here too.
         packs_in_flight: How many sealed packs may wait for the storage at once.
-        on_put: Told of each pack whose PUT was answered.
+        on_put: Told of each pack whose PUT was answered, and what kind of chunks it holds.
     """
 
     backend: Backend
@@ -54,5 +55,5 @@ class UploadEnvironment:
     work: Executor
     transfers: Executor
     packs_in_flight: int
-    on_put: Callable[[PackRow], None]
+    on_put: Callable[[PackRow, ChunkKind], None]
     progress: Progress

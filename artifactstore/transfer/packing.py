@@ -24,7 +24,7 @@ NONCE_BYTES = 16
 
 
 class PackSender:
-    """Adds chunks to the pack being filled; seals, verifies and sends full ones.
+    """Adds chunks, all of one kind, to the pack being filled; seals, verifies and sends full ones.
 
     Args:
         known: Told of every content chunk that is added.
@@ -120,7 +120,7 @@ class PackSender:
         verify_sealed(sealed, max_raw_length=MAX_METADATA_BYTES)
         row = PackRow(sealed.pack, len(sealed.body), sealed.table_bytes, 0)
         self._env.backend.put(pack_key(sealed.pack), sealed.body)
-        self._env.on_put(row)
+        self._env.on_put(row, sealed.table.kind(0))
         with self._lock:
             self._packs.settle(number, row)
             self.landmarks += [(digest, sealed.pack) for digest in landmarks_of(sealed.table)]

@@ -95,6 +95,7 @@ class Pipeline:
         self._compression = environment.compression
         self._same_file = same_file
         self._work = environment.work
+        self._progress = environment.progress
         self._zeros = bytes(environment.cut.max_bytes)
         self._zero_digests: dict[int, Digest] = {}
         self._codecs: dict[int, Codec] = {}
@@ -210,6 +211,7 @@ class Pipeline:
     def _place(self, batch: Batch, prepared: Future[None], feed: Feed) -> Iterator[StoredFile]:
         prepared.result()
         self._neighbours.settle()
+        saved_before = self.saved_bytes
         for piece in batch.pieces:
             self._neighbours.offer(chunk[0] for chunk in piece.prepared if chunk[2] is None)
             if piece.is_whole and len(piece.ends) <= 1:
@@ -223,6 +225,11 @@ class Pipeline:
                 del self._open[piece.row]
                 if piece.seen is not None:
                     yield assembly.finish(piece, piece.seen)
+        self._progress.advance(
+            files=sum(piece.is_final for piece in batch.pieces),
+            content_bytes=sum(map(_content_length, batch.pieces)),
+            saved_bytes=self.saved_bytes - saved_before,
+        )
         feed.give_back(batch)
 
     def _place_small(self, piece: Piece) -> StoredFile:
@@ -270,3 +277,9 @@ class Pipeline:
         offset, stored_length, _ = self._packs.layout(number).slice_extent(chunk, 1)
         extents.add(number, chunk, offset, stored_length, length)
         self.saved_bytes += length
+
+
+def _content_length(piece: Piece) -> int:
+    if piece.zeros is not None:
+        return piece.zeros[0] * piece.zeros[1]
+    return piece.ends[-1] - piece.start if piece.ends else 0

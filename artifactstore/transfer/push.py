@@ -25,6 +25,7 @@ from artifactstore.digest import PackId
 from artifactstore.keys import TxId
 from artifactstore.manifest.model import EntryKind, EntryPlaces, PackRow
 from artifactstore.names import Name, check_alias
+from artifactstore.pack.format import ChunkKind
 from artifactstore.transaction.commit import commit, settle_early, settle_known, settle_unchanged
 from artifactstore.transaction.labels import put_label_hints
 from artifactstore.transaction.upload import Action, CommitResult, SlotDetails, Strategy, Upload, begin
@@ -33,7 +34,7 @@ from artifactstore.transfer.found import FollowLinks, Found, Notice, OnError, Sc
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import provenance
 from artifactstore.transfer.scan import scan
-from artifactstore.transfer.upload import SMALL_PACK_BYTES, ContentUpload, KnownFile
+from artifactstore.transfer.upload import SMALL_PACK_BYTES, ContentUpload, KnownFile, Remembered
 from artifactstore.tree import StoredTree
 
 _log = logging.getLogger(__name__)
@@ -228,7 +229,9 @@ class _Push:
             self._scan,
             packs,
             base=base,
-            known_files=self._known_files(remembered),
+            remembered=Remembered(
+                files=self._known_files(remembered), packs={path: rows.packs for path, rows in remembered.items()}
+            ),
             on_error=self._options.on_error,
         )
         self._progress.phase(
@@ -254,18 +257,19 @@ class _Push:
             progress=self._progress,
         )
 
-    def _ignore_pack(self, row: PackRow) -> None:
+    def _ignore_pack(self, row: PackRow, kind: ChunkKind) -> None:
         """A dry run puts nothing."""
 
-    def _record_pack(self, row: PackRow) -> None:
-        """Its PUT was answered: an interrupted upload need not send it again."""
-        pack = RecordedPack(
-            pack=PackId(row.pack),
-            done_run=self._upload.done_run,
-            object_bytes=row.object_bytes,
-            table_bytes=row.table_bytes,
-        )
-        self._context.state.record_pack(self._context.store_id, pack, tx=self._upload.tx)
+    def _record_pack(self, row: PackRow, kind: ChunkKind) -> None:
+        """Its PUT was answered: an interrupted upload need not send its content again."""
+        if kind is ChunkKind.CONTENT:  # blocks and lists are of use to nobody before their version is committed
+            pack = RecordedPack(
+                pack=PackId(row.pack),
+                done_run=self._upload.done_run,
+                object_bytes=row.object_bytes,
+                table_bytes=row.table_bytes,
+            )
+            self._context.state.record_pack(self._context.store_id, pack, tx=self._upload.tx)
         self._sent.append(row)
         self._upload.heartbeat(lambda: tuple(self._sent), cut=str(self._context.cut))
 

@@ -6,7 +6,7 @@ lists, the blocks and, from `encode_root`, the root. `replace` goes through the 
 again for the files whose packs were condemned meanwhile.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from artifactstore.codec import Codec, encode
@@ -54,6 +54,7 @@ from artifactstore.transfer.read import SourceReader
 
 SMALL_PACK_BYTES = 4 << 20
 MAX_SMALL_PACKS = 64
+MAX_HINTED_PACKS = 256
 ROOT_NONCE_BYTES = 16
 
 
@@ -66,12 +67,25 @@ class KnownFile:
     packs: Sequence[bytes]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What local state knows of a scanned tree.
+
+    Attributes:
+        files: For each row of the scan what is remembered of it, if it still stands for it.
+        packs: By absolute path of a directory, packs in which files of it lay before.
+    """
+
+    files: Sequence[KnownFile | None]
+    packs: Mapping[bytes, Sequence[bytes]]
+
+
 class ContentUpload:
     """The content of one scan on its way into the store. Implements `transaction.upload.RootSource`.
 
     Args:
         base: The version it builds on, or None.
-        known_files: For each row of the scan what local state remembers of it, or None.
+        remembered: What local state knows of the tree.
         interrupted: Packs of earlier uploads of this user that never committed.
 
     Attributes:
@@ -85,14 +99,15 @@ class ContentUpload:
         packs: PackSet,
         *,
         base: Base | None,
-        known_files: Sequence[KnownFile | None],
+        remembered: Remembered,
         on_error: OnError,
     ) -> None:
         self._env = environment
         self._scan = scan
         self._packs = packs
         self._base = base
-        self._known_files = known_files
+        self._known_files = remembered.files
+        self._hints = remembered.packs
         self._on_error = on_error
         self._rows: dict[int, tuple[Entry, tuple[Extent, ...]]] = {}
         self._list_places: dict[bytes, tuple[EntryPlaces, dict[int, int]]] = {}
@@ -261,6 +276,7 @@ class ContentUpload:
         if self._base is not None:
             self._base.use_tables(tables)
             self._base.load_for([found[row].path for row in rows], sum(found[row].size for row in rows))
+        tables.load(self._hinted_packs(rows))
         sender = PackSender(self._env, self._packs, known)
         neighbours = Neighbours(
             self._env.backend, self._packs, tables, self._env.transfers, cut=str(self._env.cut)
@@ -279,22 +295,30 @@ class ContentUpload:
                     on_unreadable=self._unreadable,
                 ) as feed,
             ):
-                self._take(pipeline.run(feed), pipeline)
+                self._take(pipeline.run(feed))
             sender.flush()
         finally:
             neighbours.close()
             self._close_sender(sender)
         self.saved_bytes += pipeline.saved_bytes
 
-    def _take(self, stored: Iterable[StoredFile], pipeline: Pipeline) -> None:
-        saved = 0
+    def _hinted_packs(self, rows: Sequence[int]) -> list[PackId]:
+        """Where files that the base lacks may lie nevertheless, such as those just pushed under another name."""
+        found, directories = self._scan.found, self._scan.directories
+        strange = {
+            found[row].directory for row in rows if self._base is None or not self._base.has_file(found[row].path)
+        }
+        packs = dict.fromkeys(
+            PackId(pack) for number in sorted(strange) for pack in self._hints.get(directories[number].absolute, ())
+        )
+        hinted = list(packs)[:MAX_HINTED_PACKS]
+        self._packs.ask(hinted, self._env.transfers)
+        return hinted
+
+    def _take(self, stored: Iterable[StoredFile]) -> None:
         for file in stored:
             self._rows[file.row] = _entry(file.seen, file.digest, file.xxh3), file.extents
             self.seen[file.row] = file.seen
-            self._env.progress.advance(
-                files=1, content_bytes=file.seen.size, saved_bytes=pipeline.saved_bytes - saved
-            )
-            saved = pipeline.saved_bytes
 
     def _same_file(self, digest: bytes) -> tuple[Extent, ...] | None:
         return self._base.same_file(digest) if self._base is not None else None
