@@ -13,6 +13,7 @@ kilobytes go through everything that otherwise takes gigabytes.
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ __all__ = [
     "Tree",
     "edit_tree",
     "make_tree",
+    "quick_folder",
     "small_limits",
     "tree_at",
 ]
@@ -182,6 +184,17 @@ def tree_at(root: str | bytes | os.PathLike[str]) -> dict[bytes, Thing]:
 
 SMALL_CUT: Final = CutFunction(min_bytes=256, average_bytes=512, max_bytes=1024)
 """For stores under `small_limits`: a file of 4 KiB has several chunks."""
+
+
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """A folder that goes afterwards, in memory where there is such a place: hundreds of pushes wait for no disk."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
+    folder = tempfile.mkdtemp(prefix="artifactstore-test-", dir=place)
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder)
 
 
 @contextmanager

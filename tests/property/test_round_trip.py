@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from artifactstore.testing.stores import (
     Tree,
     edit_tree,
     make_tree,
+    quick_folder,
     small_limits,
     tree_at,
 )
@@ -41,13 +41,10 @@ def _small() -> Iterator[None]:
 @contextmanager
 def worlds(count: int = 1) -> Iterator[list[StoreWorld]]:
     """Stores with nothing in common, in a folder that goes afterwards."""
-    folder = Path(tempfile.mkdtemp())
-    try:
+    with quick_folder() as folder:
         for number in range(count):
             (folder / str(number)).mkdir()
         yield [StoreWorld(folder / str(n), cut=SMALL_CUT, name=f"store-{n}") for n in range(count)]
-    finally:
-        shutil.rmtree(folder)
 
 
 def push(world: StoreWorld, tree: Path, name: str = "name", *, user: str = "user") -> str:
