@@ -75,6 +75,24 @@ class KnownChunks:
             return True
         return self._append(digest, [pack_number << _NUMBER_BITS | chunk_number]) == 1
 
+    def add_new(self, digest: Digest, pack_number: int, chunk_number: int) -> None:
+        """As `add`, for a chunk that was just looked up in vain: most chunks of an upload come this way."""
+        count = len(self._places)
+        if count >= self._capacity:
+            self._is_full = True
+            return
+        self._digests += digest
+        self._places.append(pack_number << _NUMBER_BITS | chunk_number)
+        slots = self._slots
+        if 2 * count >= len(slots):
+            self._grow()
+            return
+        mask = len(slots) - 1
+        slot = int.from_bytes(digest[:8], "little") & mask
+        while slots[slot]:
+            slot = (slot + 1) & mask
+        slots[slot] = count + 1
+
     def add_table(self, pack_number: int, table: DigestColumn) -> int:
         """Add all chunks of a pack, by its table; returns how many were added before the budget was used up."""
         digests = table.digests()

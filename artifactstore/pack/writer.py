@@ -5,6 +5,7 @@ are used again (`PackBuilder.reset`). What is about to be sent is checked once m
 the very bytes that will be sent (`verify_sealed`).
 """
 
+import mmap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -88,8 +89,9 @@ class PackBuilder:
             raise ValueError(f"a pack can't have a capacity of {capacity_bytes} bytes")
         self._store_id: Final = store_id
         self._capacity: Final = capacity_bytes
-        # Through a view, because assigning to a slice of a bytearray copies twice.
-        self._buffer = memoryview(bytearray(capacity_bytes))
+        # Fresh pages of the system, touched once as they are filled. Through a view: assigning to a slice of a
+        # bytearray copies twice.
+        self._buffer = memoryview(mmap.mmap(-1, capacity_bytes))
         self._body: memoryview | None = None
         self._start(nonce)
 
@@ -165,7 +167,7 @@ class PackBuilder:
         return AddedChunk(number, start, end - start)
 
     def _grow(self, needed_bytes: int) -> None:
-        larger = memoryview(bytearray(needed_bytes))
+        larger = memoryview(mmap.mmap(-1, needed_bytes))
         larger[: self._end] = self._buffer[: self._end]
         self._buffer = larger
 

@@ -27,7 +27,7 @@ class PackSender:
     """Adds chunks, all of one kind, to the pack being filled; seals, verifies and sends full ones.
 
     Args:
-        known: Told of every content chunk that is added.
+        known: Told of every content chunk that is added; it must not know it yet.
 
     Attributes:
         landmarks: Of the packs sealed so far.
@@ -64,7 +64,7 @@ class PackSender:
         added = builder.add(kind=kind, digest=digest, codec=codec, encoded=encoded, raw_length=raw_length)
         self._layout.append(added.stored_length, raw_length)
         if kind == ChunkKind.CONTENT:
-            self._known.add(digest, self._number, added.number)
+            self._known.add_new(digest, self._number, added.number)
         return self._number, added.number, added.offset, added.stored_length
 
     def seal(self) -> None:

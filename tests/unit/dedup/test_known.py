@@ -105,3 +105,20 @@ def test_readers_in_other_threads_never_see_a_wrong_place() -> None:
         reader.join()
     assert not wrong
     assert known.lookup(tables[19].each[499]) == (19, 499)
+
+
+def test_chunks_added_without_a_second_look_are_found_like_others() -> None:
+    known = KnownChunks()
+    digests = [digest_of("test", str(number).encode()) for number in range(5000)]
+    for number, digest in enumerate(digests):
+        if known.lookup(digest) is None:
+            known.add_new(digest, 3, number)
+    assert [known.lookup(digest) for digest in digests] == [(3, number) for number in range(5000)]
+
+
+def test_what_does_not_fit_the_budget_is_not_added_one_by_one_either() -> None:
+    known = KnownChunks(budget_bytes=64)
+    for number in range(2):
+        known.add_new(digest_of("test", bytes([number])), 0, number)
+    assert known.is_full
+    assert len(known) == 1
