@@ -1,6 +1,7 @@
 """The builder: its limits, its buffer, and the last check before a pack is sent. Faults 84, 85."""
 
 import concurrent.futures
+import mmap
 
 import pytest
 
@@ -40,10 +41,10 @@ def put(target: PackBuilder, raw: bytes, kind: ChunkKind = ChunkKind.CONTENT) ->
     target.add(kind=kind, digest=digest, codec=Codec.RAW, encoded=raw, raw_length=len(raw))
 
 
-def writable(sealed: SealedPack) -> bytearray:
+def writable(sealed: SealedPack) -> mmap.mmap:
     """The memory behind a sealed pack, which only a fault would change."""
     memory = sealed.body.obj
-    assert isinstance(memory, bytearray)
+    assert isinstance(memory, mmap.mmap)
     return memory
 
 
