@@ -1,0 +1,24 @@
+"""All questions, in the order in which they are asked and reported."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from harness.question import Question
+
+from questions.local_ckpt import LOCAL_CKPT
+from questions.local_large import LOCAL_LARGE
+from questions.local_small import LOCAL_SMALL
+from questions.requests import RequestsQuestion
+from questions.s3_ckpt import S3_CKPT
+from questions.s3_small import S3_SMALL
+from questions.start import StartQuestion
+
+QUESTIONS: Final[Sequence[Question]] = (
+    LOCAL_CKPT,
+    LOCAL_SMALL,
+    S3_CKPT,
+    S3_SMALL,
+    StartQuestion(),
+    RequestsQuestion(),
+    LOCAL_LARGE,
+)
