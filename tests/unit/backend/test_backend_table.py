@@ -1,5 +1,6 @@
 """Which backend a URL opens, what it costs to open it, and what is never shown of it."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from artifactstore.backend.table import (
 from artifactstore.backend.wrappers.forward import ForwardingBackend
 from artifactstore.backend.wrappers.limit import LimitBackend
 from artifactstore.backend.wrappers.retry import RetryBackend
-from artifactstore.errors import ConfigurationError
+from artifactstore.errors import ConfigurationError, ObjectNotFound
 from artifactstore.testing.clock import VirtualClock
 
 CLOCK = VirtualClock()
@@ -88,13 +89,24 @@ def test_what_is_neither_path_nor_known_url_is_one_clear_line(text: str) -> None
     assert "\n" not in str(raised.value)
 
 
-def test_retries_are_around_and_limits_only_when_asked_for(tmp_path: Path) -> None:
+def test_retries_are_around_and_limits_only_when_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="artifactstore.requests")
     plain = open_backend(tmp_path, clock=CLOCK)
     assert isinstance(plain, RetryBackend)
     assert isinstance(plain.inner, LocalBackend)
     limited = open_backend(tmp_path, clock=CLOCK, options=BackendOptions(limit_rate_bytes=1000))
     assert isinstance(limited, RetryBackend)
     assert isinstance(limited.inner, LimitBackend)
+
+
+def test_requests_are_logged_when_somebody_listens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="artifactstore.requests")
+    create_local_root(tmp_path / "store", clock=CLOCK)
+    backend = open_backend(tmp_path / "store", clock=CLOCK)
+    backend.put("a/key", b"body")
+    with pytest.raises(ObjectNotFound):
+        backend.get("another")
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["PUT 4 a/key", "GET another"]
 
 
 def test_a_root_is_made_for_folders_only(tmp_path: Path) -> None:
