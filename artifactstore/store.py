@@ -20,12 +20,13 @@ import msgspec
 from artifactstore.backend.protocol import Backend
 from artifactstore.backend.table import BackendOptions, local_path_of, open_backend
 from artifactstore.catalog import Catalog
-from artifactstore.chunking import parse_cut_function
+from artifactstore.chunking import CutFunction, parse_cut_function
 from artifactstore.clock import SYSTEM_CLOCK, Clock
 from artifactstore.config import load_settings
 from artifactstore.dedup.state import LocalState
-from artifactstore.errors import ConfigurationError, NameNotFound, StoreNotFound, StoreReadOnly
+from artifactstore.errors import ConfigurationError, NameNotFound, StoreNotFound, StoreReadOnly, UnsupportedFormat
 from artifactstore.initialise import initialise
+from artifactstore.keys import STORE
 from artifactstore.manifest.diff import Change, diff_blocks, diff_entries
 from artifactstore.manifest.model import Entry
 from artifactstore.names import Name, Reference, parse_reference
@@ -382,6 +383,12 @@ class Store:
         self.record  # noqa: B018 - a store that is not there, or is newer, says so before anything else
         return Catalog(backend=self._backend, clock=self._clock, requests=self._requests)
 
+    def _cut(self, record: StoreRecord) -> CutFunction:
+        try:
+            return parse_cut_function(record.cut)
+        except UnsupportedFormat as error:
+            raise UnsupportedFormat(error.what, where=STORE) from error
+
     def _context(self) -> StoreContext:
         record = self.record
         return StoreContext(
@@ -389,7 +396,7 @@ class Store:
             clock=self._clock,
             url=self.url,
             store_id=record.store_id_bytes,
-            cut=parse_cut_function(record.cut),
+            cut=self._cut(record),
             state=self._state,
             work=self._work,
             requests=self._requests,

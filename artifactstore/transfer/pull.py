@@ -13,13 +13,13 @@ from artifactstore.dedup.state import LocalState, Synced
 from artifactstore.errors import PathNotFound
 from artifactstore.manifest.model import Entry, EntryKind
 from artifactstore.names import Reference
-from artifactstore.transaction.resolve import open_version
 from artifactstore.transaction.versions import Version
 from artifactstore.transfer.conflict import LocalFact
 from artifactstore.transfer.context import StoreContext
 from artifactstore.transfer.download import DEFAULT_JOBS, Means, download
 from artifactstore.transfer.plan import ConflictedPath, DownloadResult, PullOptions, SyncedFile
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
+from artifactstore.transfer.rollback import open_watched
 from artifactstore.tree import StoredTree
 
 Destination = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -72,7 +72,7 @@ def pull(
         NameNotFound, VersionDeleted, PathNotFound: There is no such thing.
         As `transfer.download.download`.
     """
-    version, root = open_version(context.backend, reference.name, reference.version, pool=context.requests)
+    version, root = open_watched(context, reference)
     tree = StoredTree(context.backend, root, version=version.text, pool=context.requests)
     target = os.path.abspath(os.fsencode(destination if destination is not None else _default(tree, reference)))
     place = _Place(context, os.path.realpath(target), version, reference.path)

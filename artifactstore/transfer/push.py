@@ -33,6 +33,7 @@ from artifactstore.transfer.context import StoreContext, UploadEnvironment
 from artifactstore.transfer.found import FollowLinks, Found, Notice, OnError, Scan, ScanOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import provenance
+from artifactstore.transfer.rollback import Witness
 from artifactstore.transfer.scan import scan
 from artifactstore.transfer.upload import SMALL_PACK_BYTES, ContentUpload, KnownFile, Remembered
 from artifactstore.tree import StoredTree
@@ -127,6 +128,7 @@ def push(
         check_alias(alias)
     if not is_compiled():
         _log.warning("the chunker runs as pure Python, some 200 times slower: install pyfastcdc from a wheel")
+    witness = Witness(context, name, aliases=options.aliases)
     # Whatever the scan finds, the look at `gc/` and at the name is the same: both at once.
     beginning = context.requests.submit(
         begin, context.backend, context.clock, name=name, strategy=options.strategy
@@ -139,7 +141,7 @@ def push(
         raise
     upload = beginning.result()
     try:
-        return _Push(context, found, options, progress, upload).run(os.fsdecode(sources[0]))
+        return _Push(context, found, options, progress, upload, witness).run(os.fsdecode(sources[0]))
     finally:
         upload.close()
 
@@ -164,7 +166,9 @@ class _Push:
         options: PushOptions,
         progress: Progress,
         upload: Upload,
+        witness: Witness,
     ) -> None:
+        self._witness = witness
         self._context = context
         self._scan = found
         self._options = options
@@ -177,6 +181,7 @@ class _Push:
 
     def run(self, source: str) -> PushResult:
         upload, options = self._upload, self._options
+        self._witness.look_at_slot(upload.highest_slot)
         origin = provenance(source)
         self._details = SlotDetails(
             who=origin.who,
@@ -365,6 +370,8 @@ class _Push:
     def _result(self, result: CommitResult) -> PushResult:
         content, version = self._content, result.version
         record = version.record
+        self._witness.note_slot(version.name, version.slot)
+        self._witness.look_at_moves(result.moves)
         action = "replaced" if result.replaced and result.action is Action.COMMITTED else result.action.value
         packs = content.pack_rows() if content is not None else ()
         return PushResult(
