@@ -48,6 +48,7 @@ from artifactstore.transaction.upload import EncodedRoot
 from artifactstore.transfer.context import UploadEnvironment
 from artifactstore.transfer.feed import Feed
 from artifactstore.transfer.found import Found, Notice, OnError, Scan
+from artifactstore.transfer.handles import shown
 from artifactstore.transfer.packing import PackSender
 from artifactstore.transfer.pipeline import Pipeline, StoredFile
 from artifactstore.transfer.read import SourceReader
@@ -139,11 +140,11 @@ class ContentUpload:
         to_read = self._without_other_names(self._reuse_known_files())
         self._store_files(to_read, interrupted=interrupted, adopt=adopt)
         self._store_other_names(adopt)
-        if lost := self._packs.banned_among(self._packs_in_use()):
-            self._put_again(lost)  # found gone or damaged after content of them was reused
+        self._leave_lost_packs()
         small = self._small_packs()
         if len(small) > MAX_SMALL_PACKS:
             self._put_again(small)
+            self._leave_lost_packs()
         self._store_metadata()
 
     def replace(self, packs: frozenset[PackId]) -> None:
@@ -152,7 +153,16 @@ class ContentUpload:
         Raises:
             SourceChanged: A file that was in them is not what it was.
         """
+        before = {row: entry.digest for row, (entry, _) in self._rows.items()}
         self._put_again(packs)
+        self._leave_lost_packs()
+        for row, digest in before.items():
+            now = self.entry_of(row)
+            if now is None or now.digest != digest:
+                raise SourceChanged(
+                    "the store gave up a pack that this upload relied on, and a file that was in it has changed since",
+                    where=shown(self._scan.found[row].path),
+                )
         self._store_metadata()
 
     def encode_root(self, *, done_run: int, target: Name) -> EncodedRoot:
@@ -348,23 +358,25 @@ class ContentUpload:
         """Numbers of the packs that content lies in."""
         return {e.pack for _, extents in self._rows.values() for e in extents if e.pack != HOLE}
 
+    def _leave_lost_packs(self) -> None:
+        """Store again what was reused from packs that were found gone or damaged afterwards.
+
+        Reading those files again may show that further packs are, so until nothing lies in one.
+        """
+        while lost := self._packs.banned_among(self._packs_in_use()):
+            self._put_again(lost)
+
     def _put_again(self, packs: Collection[PackId]) -> None:
-        """Store the content that lies in these packs in new ones, from the source."""
+        """Store the content that lies in these packs in new ones, from the source as it is now."""
         self._packs.ban(packs)
-        rows = [
+        rows = sorted(
             row
             for row, (_, extents) in self._rows.items()
             if any(e.pack != HOLE and self._packs.is_banned(e.pack) for e in extents)
-        ]
-        before = {row: self._rows.pop(row)[0] for row in sorted(rows)}
-        self._store_files(list(before), interrupted=(), adopt=lambda _: None)
-        for row, entry in before.items():
-            now = self.entry_of(row)
-            if now is None or now.digest != entry.digest:
-                raise SourceChanged(
-                    "the store gave up a pack that this upload relied on, and a file that was in it has changed since",
-                    where=str(self._scan.found[row].path),
-                )
+        )
+        for row in rows:
+            del self._rows[row]
+        self._store_files(rows, interrupted=(), adopt=lambda _: None)
 
     # -- metadata ------------------------------------------------------------------------------------
 
