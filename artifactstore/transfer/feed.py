@@ -7,7 +7,7 @@ read. A file is read at most to the size it had when it was opened.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Self
@@ -124,7 +124,7 @@ class Feed:
         with self._lock:
             self._spare.append(batch.view)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Generator[Batch, None, None]:
         """All files, each as one or several pieces in consecutive batches, but for those that `again` brings."""
         unread: list[tuple[int, Found]] = []
         unread_bytes = 0
@@ -144,7 +144,7 @@ class Feed:
         if unread:
             yield self._new_batch(unread)
 
-    def again(self) -> Iterator[Batch]:
+    def again(self) -> Generator[Batch, None, None]:
         """Small files that changed under `fill`, or outgrew its buffer: read once more, as large ones are.
 
         To be called when all batches before are filled.
@@ -186,7 +186,7 @@ class Feed:
         # The first `max_bytes` are for what a window before left uncut.
         return Batch(memoryview(bytearray(self._cut.max_bytes + WINDOW_BYTES)), unread=unread or [])
 
-    def _read_large(self, row: int, found: Found, old: OldContent | None = None) -> Iterator[Batch]:
+    def _read_large(self, row: int, found: Found, old: OldContent | None = None) -> Generator[Batch, None, None]:
         for _ in range(MAX_ATTEMPTS):
             try:
                 with self._reader.open(found) as source:
@@ -247,9 +247,7 @@ class Feed:
                 carried = _carry(batch, piece, ahead[0][0], end=room + count, room=room)
                 yield batch
         finally:
-            for _, reading in ahead:
-                reading.cancel()
-            wait([reading for _, reading in ahead])
+            wait([reading for _, reading in ahead if not reading.cancel()])  # before the file is closed
 
     def _read_window(self, source: OpenSource, at: int, window: memoryview, old: OldContent | None) -> "_Window":
         """How many bytes there were, and where they would be cut if the file began with them."""

@@ -9,8 +9,9 @@ compressing, verifying and sending, all of which release the interpreter lock.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, repeat
 
@@ -102,14 +103,18 @@ class Pipeline:
         self._open: dict[int, _Assembly] = {}
         self.saved_bytes = 0
 
-    def run(self, feed: Feed) -> Iterator[StoredFile]:
+    def run(self, feed: Feed) -> Generator[StoredFile, None, None]:
         """Read, cut, digest and place everything that ``feed`` yields, in its order.
 
         Yields:
             Each file when its last chunk has a place. `PackSender.flush` comes after.
+
+        Ended early, it leaves no thread at work on a batch and no file open. Close it to be sure of that.
         """
-        yield from self._run(feed.batches(), feed)
-        yield from self._run(feed.again(), feed)
+        with closing(feed.batches()) as batches:
+            yield from self._run(batches, feed)
+        with closing(feed.again()) as batches:
+            yield from self._run(batches, feed)
 
     def _run(self, batches: Iterator[Batch], feed: Feed) -> Iterator[StoredFile]:
         pending: deque[tuple[Batch, Future[None]]] = deque()
@@ -122,8 +127,8 @@ class Pipeline:
             while pending:
                 yield from self._place(*pending.popleft(), feed)
         finally:
-            for _, future in pending:
-                future.cancel()
+            # Those at work still read files: the reader's handles must not be closed under them.
+            wait([future for _, future in pending if not future.cancel()])
 
     def _choose_codecs(self, batch: Batch) -> None:
         """One codec for all of a large file, by the first of its bytes that are not in a hole."""

@@ -7,6 +7,7 @@ again for the files whose packs were condemned meanwhile.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from artifactstore.codec import Codec, encode
@@ -304,8 +305,9 @@ class ContentUpload:
                     before_large=self._before_large,
                     on_unreadable=self._unreadable,
                 ) as feed,
+                closing(pipeline.run(feed)) as stored,
             ):
-                self._take(pipeline.run(feed))
+                self._take(stored)
             sender.flush()
         finally:
             neighbours.close()
