@@ -6,7 +6,9 @@ digest proves that they list its chunks. Then a range costs only the chunks it t
 each checked against its digest before a byte of it is returned.
 """
 
+import errno
 import io
+import os
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -26,6 +28,7 @@ from artifactstore.tree import StoredTree
 
 WHOLE_FILE_BYTES: Final = 8 << 20
 READ_AHEAD_BYTES: Final = 4 << 20
+_BUFFER_BYTES: Final = 64 << 10
 
 
 class _Chunk(NamedTuple):
@@ -60,7 +63,7 @@ def open_file(tree: StoredTree, backend: Backend, path: bytes) -> io.BufferedRea
     file = _File(tree, backend, entry, tree.extents(places, block), block.packs)
     if entry.size <= WHOLE_FILE_BYTES:
         return io.BufferedReader(_Whole(file.read_whole()))
-    return io.BufferedReader(_Stream(file), READ_AHEAD_BYTES)
+    return io.BufferedReader(_Stream(file), _BUFFER_BYTES)
 
 
 class _File:
@@ -197,36 +200,13 @@ def _follows(one: _Chunk, other: _Chunk) -> bool:
     return one.pack == other.pack != HOLE and one.offset + one.stored_length == other.offset
 
 
-class _Whole(io.RawIOBase):
-    """Content that is in memory already, as a raw stream."""
+class _Raw(io.RawIOBase):
+    """What seeks and counts as a local file does."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
-        self._inner = io.BytesIO(content)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return self._inner.seek(offset, whence)
-
-    def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override]
-        return self._inner.readinto(buffer)
-
-
-class _Stream(io.RawIOBase):
-    """A large file. Each read asks for whole chunks and keeps the last ones for the next read."""
-
-    def __init__(self, file: _File) -> None:
-        super().__init__()
-        self._file = file
-        self._chunks = file.chunks()
-        self._ends = array("Q", accumulate(chunk.content_length for chunk in self._chunks))
+        self._size = size
         self._position = 0
-        self._kept: dict[int, Buffer] = {}
 
     def readable(self) -> bool:
         return True
@@ -235,36 +215,71 @@ class _Stream(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         if base + offset < 0:
-            raise ValueError(f"negative position {base + offset}")
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # what callers of local files expect: zipfile does
         self._position = base + offset
         return self._position
 
     def tell(self) -> int:
         return self._position
 
+
+class _Whole(_Raw):
+    """Content that is in memory already."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(len(content))
+        self._content = memoryview(content)
+
     def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override]
         view = memoryview(buffer).cast("B")
-        end = min(self._position + len(view), self._file.size)
-        if end <= self._position:
-            return 0
-        first = bisect_right(self._ends, self._position)
-        last = bisect_right(self._ends, end - 1)
-        filled = 0
-        for number, raw in zip(range(first, last + 1), self._get(first, last + 1), strict=True):
-            start = self._ends[number] - len(raw)
-            part = memoryview(raw)[max(0, self._position - start) : end - start]
-            view[filled : filled + len(part)] = part
-            filled += len(part)
-        self._position += filled
-        return filled
+        part = self._content[self._position : self._position + len(view)]
+        view[: len(part)] = part
+        self._position += len(part)
+        return len(part)
 
-    def _get(self, first: int, end: int) -> list[Buffer]:
-        missing = [number for number in range(first, end) if number not in self._kept]
-        fresh = dict(
-            zip(missing, self._file.read_chunks([self._chunks[number] for number in missing]), strict=True)
-        )
-        got = {number: self._kept.get(number, fresh.get(number)) for number in range(first, end)}
-        self._kept = {number: raw for number, raw in got.items() if raw is not None and number >= end - 1}
-        return [raw for raw in got.values() if raw is not None]
+
+class _Stream(_Raw):
+    """A large file. A read brings the chunks it touches; reads that follow one another bring more and more ahead."""
+
+    def __init__(self, file: _File) -> None:
+        super().__init__(file.size)
+        self._file = file
+        self._chunks = file.chunks()
+        self._ends = array("Q", accumulate(chunk.content_length for chunk in self._chunks))
+        self._kept: dict[int, Buffer] = {}
+        self._next = 0
+        self._ahead_bytes = 0
+
+    def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override]
+        view = memoryview(buffer).cast("B")
+        if self._position >= self._size or not len(view):
+            return 0
+        number = bisect_right(self._ends, self._position)
+        if number not in self._kept:
+            # The buffer's own size says nothing of what is wanted; a larger one is what somebody asked for.
+            self._fetch(number, len(view) if len(view) > _BUFFER_BYTES else 1)
+        raw = memoryview(self._kept[number])
+        start = self._position - (self._ends[number] - len(raw))
+        part = raw[start : start + len(view)]
+        view[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def readall(self) -> bytes:
+        parts = []
+        buffer = memoryview(bytearray(min(READ_AHEAD_BYTES, max(1, self._size - self._position))))
+        while count := self.readinto(buffer):
+            parts.append(bytes(buffer[:count]))
+        return b"".join(parts)
+
+    def _fetch(self, first: int, wanted_bytes: int) -> None:
+        """Get this chunk and those after it, as far as is wanted, or as is likely to be."""
+        follows = first == self._next and first
+        self._ahead_bytes = min(2 * self._ahead_bytes + _BUFFER_BYTES, READ_AHEAD_BYTES) if follows else 0
+        until = self._position + max(wanted_bytes, self._ahead_bytes)
+        last = min(bisect_right(self._ends, until - 1), len(self._chunks) - 1)
+        raws = self._file.read_chunks(self._chunks[first : last + 1])
+        self._kept = dict(zip(range(first, last + 1), raws, strict=True))
+        self._next = last + 1

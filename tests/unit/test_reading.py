@@ -1,0 +1,262 @@
+"""A stored file as a stream: as a local file would behave, at the cost of the chunks it touches, each checked."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from artifactstore import reading
+from artifactstore.backend.wrappers.count import CountBackend
+from artifactstore.errors import CorruptData, InvalidName, PathNotFound
+from artifactstore.keys import PACKS
+from artifactstore.store import Store
+from artifactstore.testing.stores import (
+    SMALL_CUT,
+    Directory,
+    Link,
+    Sparse,
+    StoreWorld,
+    edit_tree,
+    make_tree,
+    small_limits,
+)
+from artifactstore.testing.strategies import seeded_bytes
+
+NOISE = seeded_bytes("noise", 60_000)
+TREE = {
+    b"empty": b"",
+    b"small": b"some text",
+    b"noise": NOISE,
+    b"text": b"a line of text\n" * 4000,
+    b"holes": Sparse(100_000, ((0, b"head"), (50_000, NOISE[:3000]))),
+    b"repeated": NOISE[:9000] * 3,
+    b"folder/inside": b"inside",
+    b"none": Directory(),
+    b"link": Link(b"small"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    world: StoreWorld
+    count: CountBackend
+    store: Store
+    place: Path
+
+    def content(self, path: str) -> bytes:
+        return (self.place / path).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    """Every file but the smallest is read as a stream, not whole."""
+    folder = tmp_path_factory.mktemp("reading")
+    with small_limits(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "WHOLE_FILE_BYTES", 300)
+        patch.setattr(reading, "_BUFFER_BYTES", 1024)
+        patch.setattr(reading, "READ_AHEAD_BYTES", 8 << 10)
+        world = StoreWorld(folder, cut=SMALL_CUT)
+        make_tree(folder / "tree", TREE)
+        with world.store() as store:
+            store.push(folder / "tree", "n")
+            edit_tree(folder / "tree", {b"edited": NOISE[:20_000] + b"inserted" + NOISE[20_000:]})
+            store.push(folder / "tree", "n")
+        count = CountBackend(world.memory)
+        with world.store(through=count) as store:
+            yield Opened(world, count, store, folder / "tree")
+
+
+def is_pack(key: str) -> bool:
+    return key.startswith(PACKS)
+
+
+FILES = ["empty", "small", "noise", "text", "holes", "repeated", "edited", "folder/inside"]
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("seek"), st.integers(-5000, 110_000), st.sampled_from([0, 1, 2])),
+        st.tuples(st.just("read"), st.sampled_from([-1, 0, 1, 10, 1000, 1025, 5000, 50_000]), st.none()),
+        st.tuples(st.just("readinto"), st.sampled_from([0, 1, 700, 30_000]), st.none()),
+        st.tuples(st.just("readline"), st.none(), st.none()),
+        st.tuples(st.just("peek"), st.none(), st.none()),
+        st.tuples(st.just("tell"), st.none(), st.none()),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=st.sampled_from(FILES), steps=operations)
+def test_stream_behaves_like_a_local_file(opened: Opened, path: str, steps: list[tuple]) -> None:
+    with opened.store.open(f"n:v2/{path}") as stream, (opened.place / path).open("rb") as local:
+        for verb, number, whence in steps:
+            assert perform(stream, verb, number, whence) == perform(local, verb, number, whence)
+
+
+def perform(stream: io.BufferedReader, verb: str, number: int, whence: int) -> object:
+    match verb:
+        case "seek":
+            try:
+                return stream.seek(number, whence)
+            except OSError as error:
+                return error.errno
+        case "read":
+            return stream.read(number)
+        case "readinto":
+            buffer = bytearray(number)
+            return stream.readinto(buffer), buffer
+        case "peek":
+            return stream.peek(1)[:1]
+        case "readline":
+            return stream.readline()
+    return stream.tell()
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_reading_all_of_it_one_way_or_another_brings_its_content(opened: Opened, path: str) -> None:
+    content = opened.content(path)
+    with opened.store.open(f"n/{path}".replace("n/", "n:latest/")) as stream:
+        assert stream.read() == content
+        assert stream.read() == b""
+        stream.seek(0)
+        assert b"".join(iter(lambda: stream.read(777), b"")) == content
+        stream.seek(0)
+        assert b"".join(stream) == content
+        assert stream.seekable()
+        assert stream.readable()
+        assert not stream.writable()
+    assert stream.closed
+
+
+def test_range_costs_only_the_chunks_it_touches(opened: Opened) -> None:
+    with opened.store.open("n:v2/noise") as stream:
+        for offset in (0, 40_000, 59_990, 12_345):
+            opened.count.reset()
+            stream.seek(offset)
+            assert stream.read(10) == NOISE[offset : offset + 10]
+            counts = opened.count.counts
+            assert counts.request_count <= 2, "a range may cross into the next chunk"
+            assert counts.received_bytes <= 2 * (SMALL_CUT.max_bytes + 20)
+
+
+def test_large_range_is_few_requests(opened: Opened) -> None:
+    with opened.store.open("n:v2/noise") as stream:
+        opened.count.reset()
+        stream.seek(10_000)
+        assert stream.read(30_000) == NOISE[10_000:40_000]
+        # One for each pack it lies in, and one where the buffer began.
+        assert opened.count.counts.request_count <= 6
+        assert opened.count.counts.received_bytes < 34_000
+
+
+def test_reading_from_start_to_end_in_small_steps_is_few_requests(opened: Opened) -> None:
+    with opened.store.open("n:v2/noise") as stream:
+        opened.count.reset()
+        for at in range(0, 60_000, 100):
+            assert stream.read(100) == NOISE[at : at + 100]
+        # A hundred chunks: fewer requests with each step ahead.
+        assert opened.count.counts.request_count < 25
+        assert opened.count.counts.received_bytes < 63_000
+
+
+def test_reading_all_at_once_is_few_requests(opened: Opened) -> None:
+    with opened.store.open("n:v2/noise") as stream:
+        opened.count.reset()
+        assert stream.read() == NOISE
+        assert opened.count.counts.request_count < 16
+
+
+def test_small_file_is_opened_in_few_requests_and_read_without_any(opened: Opened) -> None:
+    opened.count.reset()
+    stream = opened.store.open("n:v2/small")
+    assert opened.count.counts.request_count <= 6
+    opened.count.reset()
+    assert stream.read() == b"some text"
+    assert not opened.count.counts.request_count
+
+
+def test_holes_are_not_fetched(opened: Opened) -> None:
+    with opened.store.open("n:v2/holes") as stream:
+        opened.count.reset()
+        stream.seek(70_000)
+        assert stream.read(20_000) == bytes(20_000)
+        assert not opened.count.counts.request_count
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("n:v2/nothing", "no 'nothing'"),
+        ("n:v2/folder", "directory"),
+        ("n:v2/none", "not a file"),
+        ("n:v2/link", "not a file"),
+        ("n:v2/small/more", "no 'small/more'"),
+        ("n:v2", "not a file"),
+    ],
+)
+def test_what_is_no_file_is_named(opened: Opened, reference: str, words: str) -> None:
+    with pytest.raises(PathNotFound, match=words):
+        opened.store.open(reference)
+
+
+def test_path_that_leads_out_is_no_reference(opened: Opened) -> None:
+    with pytest.raises(InvalidName):
+        opened.store.open("n:v2/../small")
+
+
+@pytest.mark.parametrize("path", ["noise", "text", "holes", "repeated", "edited"])
+def test_damage_is_an_error_before_a_wrong_byte_is_returned(opened: Opened, path: str) -> None:
+    """Fault 77: in whatever object, whenever it is read."""
+    memory, content = opened.world.memory, opened.content(path)
+    snapshot, failed = memory.snapshot(), 0
+    for key in filter(is_pack, memory.keys()):
+        body = bytearray(memory.get(key))
+        for position in range(70, len(body), max(1, len(body) // 7)):
+            body[position] ^= 0xFF
+        memory.overwrite(key, body)
+        try:
+            with opened.store.open(f"n:v2/{path}") as stream:
+                got = b""
+                try:
+                    while part := stream.read(500):
+                        got += part
+                finally:
+                    assert content.startswith(got)
+            assert got == content
+        except CorruptData as error:
+            assert error.key == key
+            assert error.versions == ("n:v2",)
+            failed += 1
+        memory.restore(snapshot)
+    assert failed
+
+
+def test_pack_that_goes_while_a_stream_is_open_is_an_error_that_names_it(opened: Opened) -> None:
+    """Fault 24: what was read before stays right."""
+    memory = opened.world.memory
+    snapshot = memory.snapshot()
+    with opened.store.open("n:v2/noise") as stream:
+        assert stream.read(10) == NOISE[:10]
+        for key in filter(is_pack, memory.keys()):
+            memory.delete(key)
+        stream.seek(30_000)
+        with pytest.raises(CorruptData, match="a pack is gone"):
+            stream.read(10)
+    memory.restore(snapshot)
+
+
+def test_stream_can_be_used_after_a_failed_read(opened: Opened) -> None:
+    memory = opened.world.memory
+    snapshot = memory.snapshot()
+    with opened.store.open("n:v2/noise") as stream:
+        for key in filter(is_pack, memory.keys()):
+            memory.delete(key)
+        with pytest.raises(CorruptData):
+            stream.read(10)
+        memory.restore(snapshot)
+        assert stream.read(10) == NOISE[:10]
+        assert stream.seek(-5, io.SEEK_END) == len(NOISE) - 5
+        assert stream.read() == NOISE[-5:]
