@@ -25,6 +25,7 @@ from artifactstore.clock import SYSTEM_CLOCK, Clock
 from artifactstore.config import load_settings
 from artifactstore.dedup.state import LocalState
 from artifactstore.errors import ConfigurationError, NameNotFound, StoreNotFound, StoreReadOnly, UnsupportedFormat
+from artifactstore.forks import renew_in_children
 from artifactstore.initialise import initialise
 from artifactstore.keys import STORE
 from artifactstore.manifest.diff import Change, diff_blocks, diff_entries
@@ -41,9 +42,9 @@ from artifactstore.results import (
     VersionInfo,
 )
 from artifactstore.transaction.listing import check_case
-from artifactstore.transaction.records import StoreRecord, Writers
+from artifactstore.transaction.records import StoreRecord, StoreSettings, Writers
 from artifactstore.transaction.resolve import open_version
-from artifactstore.transaction.store_record import read_store
+from artifactstore.transaction.store_record import read_settings, read_store
 from artifactstore.transaction.upload import Strategy
 from artifactstore.transfer.compare import local_entries
 from artifactstore.transfer.context import StoreContext
@@ -106,7 +107,7 @@ _DEFAULT_OPTIONS: Final = StoreOptions()
 
 
 class Store:
-    """An opened store. Safe for threads; use it as a context manager, or `close` it.
+    """An opened store. Safe for threads and in forked children; use it as a context manager, or `close` it.
 
     Nothing is read when it is made: `store.json` is read with the first call that needs it.
 
@@ -130,10 +131,16 @@ class Store:
         self._state = state
         self._memory_bytes = options.memory_bytes
         self._single_writer = options.single_writer
-        self._lock = threading.Lock()
+        self._jobs = options.jobs
         self._record: StoreRecord | None = None
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child (`artifactstore.forks`): use threads and a lock of its own."""
+        self._lock = threading.Lock()
         self._work = ThreadPoolExecutor(max(2, min(os.cpu_count() or 2, 8)), "artifactstore-work")
-        self._requests = ThreadPoolExecutor(options.jobs, "artifactstore-requests")
+        self._requests = ThreadPoolExecutor(self._jobs, "artifactstore-requests")
 
     def __enter__(self) -> Self:
         return self
@@ -221,10 +228,10 @@ class Store:
         """
         target = Name(name)
         many = [sources] if isinstance(sources, (str, bytes, os.PathLike)) else list(sources)
-        self._prepare_for_push(dry_run=options.dry_run)
+        settings = self._prepare_for_push(dry_run=options.dry_run)
         if self.record.folds_case:
             check_case(self._backend, target)
-        return push(self._context(), many, target, options=options, progress=progress)
+        return push(self._context(settings), many, target, options=options, progress=progress)
 
     def pull(
         self,
@@ -252,24 +259,36 @@ class Store:
         parsed = parse_reference(reference)
         return open_file(self._tree(parsed), self._backend, parsed.path)
 
-    def _prepare_for_push(self, *, dry_run: bool) -> None:
+    def _prepare_for_push(self, *, dry_run: bool) -> StoreSettings | None:
         try:
-            self.record  # noqa: B018 - asks the storage
+            return self._settings() if dry_run else self._prepare_for_write()
         except StoreNotFound:
             if dry_run or not self._may_be_made():
                 raise
             self.init()
             _log.log(NOTE, "made a new store at %s", self.url)
-        if not dry_run:
-            self._prepare_for_write()
+            return self._prepare_for_write()
 
-    def _prepare_for_write(self) -> None:
-        if self.record.writers is Writers.SINGLE and not self._single_writer:
+    def _prepare_for_write(self) -> StoreSettings | None:
+        settings = self._settings()
+        writers = (settings.writers if settings else None) or self.record.writers
+        if writers is Writers.SINGLE and not self._single_writer:
             raise StoreReadOnly(
                 "this store allows one writer at a time",
                 where=self.url,
                 next_step="When nobody else writes to it, say --single-writer.",
             )
+        return settings
+
+    def _settings(self) -> StoreSettings | None:
+        """What was set since the store was made, asked for together with `store.json`. It binds writers."""
+        asked = self._requests.submit(read_settings, self._backend)
+        try:
+            self.record  # noqa: B018 - asks the storage
+        except BaseException:
+            asked.cancel()
+            raise
+        return asked.result()[1]
 
     def _may_be_made(self) -> bool:
         path = local_path_of(self._location)
@@ -331,7 +350,7 @@ class Store:
         if reference is not None:
             changes = self.diff(reference, Path(directory))
             return StatusReport(directory=os.fspath(directory), version=reference, changes=changes)
-        context = self._context()
+        context = self._context(self._settings())
         synced = self._state.last_synced(os.path.realpath(os.fsencode(directory)))
         entries = self._state.synced_entries(synced) if synced is not None else None
         if synced is None or entries is None:
@@ -383,20 +402,20 @@ class Store:
         self.record  # noqa: B018 - a store that is not there, or is newer, says so before anything else
         return Catalog(backend=self._backend, clock=self._clock, requests=self._requests)
 
-    def _cut(self, record: StoreRecord) -> CutFunction:
+    def _cut(self, settings: StoreSettings | None) -> CutFunction:
         try:
-            return parse_cut_function(record.cut)
+            return parse_cut_function((settings.cut if settings else None) or self.record.cut)
         except UnsupportedFormat as error:
             raise UnsupportedFormat(error.what, where=STORE) from error
 
-    def _context(self) -> StoreContext:
+    def _context(self, settings: StoreSettings | None = None) -> StoreContext:
         record = self.record
         return StoreContext(
             backend=self._backend,
             clock=self._clock,
             url=self.url,
             store_id=record.store_id_bytes,
-            cut=self._cut(record),
+            cut=self._cut(settings),
             state=self._state,
             work=self._work,
             requests=self._requests,

@@ -77,7 +77,6 @@ class FsspecBackend:
             raise ConfigurationError("chained URLs are not for stores: their caches would answer", where=self._url)
         self._lock = threading.RLock()
         self._opened: tuple[int, AbstractFileSystem, str] | None = None
-        self._folders_made: set[str] = set()
         self._ls_options: dict[str, Any] = {}
         self._file_system()
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from artifactstore.forks import renew_in_children
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -70,9 +72,19 @@ class StateDatabase:
         self._warn = warn
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._inherited: list[sqlite3.Connection] = []
         self._inode = 0
         self._has_warned = False
         self._may_rebuild = True
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child (`artifactstore.forks`): use a connection of its own."""
+        self._lock = threading.RLock()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # Kept, because even closing it would touch files that the parent goes on using.
+            self._inherited.append(connection)
 
     @property
     def path(self) -> str:

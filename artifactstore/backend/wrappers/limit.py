@@ -9,6 +9,7 @@ from artifactstore.backend.protocol import Backend, CommonPrefix, ObjectInfo
 from artifactstore.backend.wrappers.forward import ForwardingBackend, body_bytes
 from artifactstore.clock import Clock
 from artifactstore.digest import Buffer
+from artifactstore.forks import renew_in_children
 
 _Item = TypeVar("_Item")
 _BURST_SECONDS: Final = 0.25
@@ -65,10 +66,18 @@ class LimitBackend(ForwardingBackend):
         if requests is not None and requests < 1:
             raise ValueError(f"at least one request must be allowed, not {requests}")
         super().__init__(inner)
+        self._clock = clock
+        self._request_limit = requests
+        self._rate_bytes = rate_bytes
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child (`artifactstore.forks`): count anew, the parent's requests are not the child's."""
         self._slots: contextlib.AbstractContextManager[object] = (
-            contextlib.nullcontext() if requests is None else threading.BoundedSemaphore(requests)
+            contextlib.nullcontext() if self._request_limit is None else threading.BoundedSemaphore(self._request_limit)
         )
-        self._bucket = None if rate_bytes is None else TokenBucket(rate_bytes, clock=clock)
+        self._bucket = None if self._rate_bytes is None else TokenBucket(self._rate_bytes, clock=self._clock)
 
     def get(self, key: str) -> Buffer:
         with self._slots:
