@@ -23,6 +23,7 @@ from typing import Final
 
 from artifactstore.dedup.state import STATE_VARIABLE, default_state_folder
 from artifactstore.errors import ConfigurationError
+from artifactstore.redaction import redact_url
 
 URL_VARIABLE: Final = "ARTIFACTSTORE_URL"
 PROJECT_FILE: Final = "artifactstore.toml"
@@ -34,20 +35,7 @@ _MIN_MEMORY_BYTES: Final = 64 << 20
 _KEYS: Final = ("store", "state_dir", "jobs", "limit_rate", "max_memory", "compression")
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(ib|b)?", re.IGNORECASE | re.ASCII)
 _URL: Final = re.compile(r"(?:[A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]*://")
-_USERINFO: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s'\"]*@")
-_QUERY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^?\s'\"]*\?)([^\s'\"]*)")
-_PLAIN_PARAMETERS: Final = frozenset(
-    ["endpoint_url", "region", "profile", "addressing", "sse", "upload_check", "requester_pays", "anonymous"]
-)
-_HEADER: Final = re.compile(
-    r"((?:authorization|x-amz-security-token|x-amz-signature|signature)['\"]?\s*[:=]\s*b?['\"]?)[^'\"\r\n]+",
-    re.IGNORECASE,
-)
-_SECRET_VARIABLE: Final = re.compile(
-    r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|ACCOUNT_KEY|API_?KEY|CONNECTION_STRING|(^|_)SAS(_|$)", re.IGNORECASE
-)
-_PATH_VARIABLE: Final = re.compile(r"_(FILE|PATH|DIR|URI|ENDPOINT)$", re.IGNORECASE)
-_SHORTEST_SECRET: Final = 8
+_USERINFO: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 
 
 class Source(Enum):
@@ -203,46 +191,6 @@ def parse_size(text: str) -> int:
     return size
 
 
-def redact_url(url: str) -> str:
-    """``url`` without its secrets.
-
-    User and password become ``***``, and so does every parameter after ``?`` that is not known to hold none.
-    """
-    return _QUERY.sub(_redact_query, _USERINFO.sub(r"\1***@", url))
-
-
-def _redact_query(match: re.Match[str]) -> str:
-    pairs = match.group(2).split("&")
-    return match.group(1) + "&".join(_redact_parameter(pair) for pair in pairs)
-
-
-def _redact_parameter(pair: str) -> str:
-    key, equals, value = pair.partition("=")
-    if not equals or key not in _PLAIN_PARAMETERS or "@" in value or "%40" in value:
-        return f"{key}=***" if equals else "***"
-    return pair
-
-
-def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The values in ``environment`` that look like secrets by the names of their variables."""
-    return tuple(
-        value
-        for name, value in environment.items()
-        if len(value) >= _SHORTEST_SECRET and _SECRET_VARIABLE.search(name) and not _PATH_VARIABLE.search(name)
-    )
-
-
-def redact(text: str, *, secrets: Sequence[str] = ()) -> str:
-    """``text`` without secrets: those in URLs, signed headers, and ``secrets`` themselves.
-
-    The last line of defence for logs and error messages; code that knows what it prints should not need it.
-    """
-    clean = _HEADER.sub(r"\1***", redact_url(text))
-    for secret in secrets:
-        clean = clean.replace(secret, "***")
-    return clean
-
-
 def _choose(flag: str | None, variable: str | None, files: Sequence[_File], *, start: Path) -> Choice:
     default = str(default_store_path())
     asked: list[tuple[Source, str, str | None, str]] = [
@@ -335,7 +283,7 @@ def _parse_value(path: Path, key: str, value: object) -> str | int:
     if key in ("store", "state_dir"):
         if not isinstance(value, str) or not value:
             raise _wrong(path, key, "must be text")
-        if key == "store" and _USERINFO.match(value):
+        if key == "store" and _USERINFO.search(value):
             raise _wrong(path, key, "holds a user or password; give credentials by the environment instead")
         return absolute_url(value, path.parent)
     if key == "compression":

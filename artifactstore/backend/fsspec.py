@@ -30,7 +30,6 @@ from artifactstore.backend.protocol import (
     is_object_key,
 )
 from artifactstore.backend.syscalls import mapped
-from artifactstore.backend.table import redact_url
 from artifactstore.clock import SYSTEM_CLOCK, Clock
 from artifactstore.digest import Buffer
 from artifactstore.errors import (
@@ -43,6 +42,7 @@ from artifactstore.errors import (
     StorePermissionDenied,
     TransientBackendError,
 )
+from artifactstore.redaction import redact_url
 
 # Here one call puts an object whole, and a folder is there only while it has objects.
 _OBJECT_STORES: Final = frozenset(

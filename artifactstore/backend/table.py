@@ -17,13 +17,12 @@ from urllib.parse import unquote, urlsplit
 from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock
 from artifactstore.errors import ConfigurationError
+from artifactstore.redaction import redact_url
 
 if TYPE_CHECKING:
     from artifactstore.backend.memory import MemoryBackend
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_USERINFO: Final = re.compile(r"(?<=://)[^/?#]*@")
-_QUERY: Final = re.compile(r"[?#].*", re.DOTALL)
 # `s3:/bucket`, `s3:bucket`: a slip, and not a folder to be made here.
 _HALF_A_URL: Final = re.compile(r"(s3|s3a|gs|gcs|abfs|az|sftp|ssh|memory|file|https?):")
 _EXTRA_CONNECTIONS: Final = 16
@@ -53,17 +52,6 @@ class BackendOptions:
 
 
 DEFAULT_OPTIONS: Final = BackendOptions()
-
-
-def redact_url(url: str) -> str:
-    """``url`` without what could be a secret: user information, query and fragment go.
-
-    Plain paths come back as they are: ``?`` and ``@`` are letters like any other there.
-    """
-    if not _SCHEME.match(url):
-        return url
-    # Userinfo may hold any number of "@": everything up to the last one of the authority goes.
-    return _QUERY.sub("", _USERINFO.sub("", url))
 
 
 def open_backend(

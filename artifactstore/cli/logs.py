@@ -1,4 +1,4 @@
-"""What -v, -vv and --log-file show. Every line passes the redaction of `artifactstore.config` on its way out."""
+"""What -v, -vv and --log-file show. Every line passes `artifactstore.redaction` on its way out."""
 
 import logging
 import os
@@ -6,8 +6,8 @@ import os
 from artifactstore.cli import display
 from artifactstore.cli.invocation import Invocation
 from artifactstore.cli.output import error_label, printable, warning_label
-from artifactstore.config import redact, secrets_of
 from artifactstore.errors import ConfigurationError
+from artifactstore.redaction import redact, secrets_of
 
 _PACKAGE = "artifactstore"
 NOTICE = logging.INFO + 5

@@ -104,7 +104,7 @@ class Program(LazyGroup):
 
 
 def _show(error: Exception, invocation: Invocation, arguments: Sequence[str]) -> None:
-    from artifactstore.config import redact, secrets_of
+    from artifactstore.redaction import redact, secrets_of
 
     secrets = secrets_of(os.environ)
     if invocation.verbosity >= 2:

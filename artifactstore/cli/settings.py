@@ -5,7 +5,8 @@ from click.shell_completion import get_completion_class
 
 from artifactstore.cli.command import command, current
 from artifactstore.cli.output import human_bytes, json_text, print_json, print_table, printable, say
-from artifactstore.config import Settings, load_settings, redact_url, user_file_path
+from artifactstore.config import Settings, load_settings, user_file_path
+from artifactstore.redaction import redact_url
 
 SHELLS = ("bash", "zsh", "fish")
 PROGRAMS = ("artifactstore", "arts")

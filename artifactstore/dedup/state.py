@@ -16,7 +16,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 import xxhash
@@ -28,6 +27,7 @@ from artifactstore.dedup.packs import RecordedPack
 from artifactstore.dedup.rows import DirectoryRows, decode_rows
 from artifactstore.digest import PackId
 from artifactstore.manifest.model import Entry
+from artifactstore.redaction import redact_url
 
 _log = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ class LocalState:
             synced.content_digest,
             synced.signature,
             synced.is_settled,
-            without_secrets(synced.url),
+            redact_url(synced.url),
             self._clock.now(),
             xxhash.xxh3_128_digest(body) + body,
         )
@@ -289,13 +289,13 @@ class LocalState:
 
     def pinned_store(self, url: str) -> bytes | None:
         """The id of the store that this URL last led to."""
-        rows = self._database.select("SELECT store FROM stores WHERE url = ?", (without_secrets(url),), _blob)
+        rows = self._database.select("SELECT store FROM stores WHERE url = ?", (redact_url(url),), _blob)
         return rows[0] if rows else None
 
     def pin_store(self, url: str, store_id: bytes) -> None:
         """Remember which store this URL leads to."""
         if self.pinned_store(url) != store_id:
-            self._database.write([("INSERT OR REPLACE INTO stores VALUES (?, ?)", (without_secrets(url), store_id))])
+            self._database.write([("INSERT OR REPLACE INTO stores VALUES (?, ?)", (redact_url(url), store_id))])
 
     def highest_seen(self, store_id: bytes, counter: str) -> int:
         """The highest number noted for this counter (``name``, or ``name:alias``); 0 where none was."""
@@ -316,14 +316,6 @@ _SELECT_PACKS: Final = "SELECT pack, done_run, object_bytes, table_bytes FROM pa
 _SELECT_SYNCED: Final = (
     "SELECT store, directory, name, slot, tx, content_digest, signature, is_settled, url, recorded_at FROM synced"
 )
-
-
-def without_secrets(url: str) -> str:
-    """A URL without user, password and query: what may be written down."""
-    parts = urlsplit(url)
-    if not parts.netloc:
-        return url.partition("?")[0]
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _recorded(row: Row) -> RecordedPack:

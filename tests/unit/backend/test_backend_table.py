@@ -15,7 +15,6 @@ from artifactstore.backend.table import (
     create_local_root,
     local_path_of,
     open_backend,
-    redact_url,
 )
 from artifactstore.backend.wrappers.forward import ForwardingBackend
 from artifactstore.backend.wrappers.limit import LimitBackend
@@ -133,21 +132,3 @@ def test_a_local_store_loads_no_sdk() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("s3://bucket/prefix", "s3://bucket/prefix"),
-        ("s3://KEY:canary@bucket/prefix", "s3://bucket/prefix"),
-        ("sftp://user:p@ss:canary@host:22/path", "sftp://host:22/path"),
-        ("https://host/path?X-Amz-Signature=canary&x=1", "https://host/path"),
-        ("https://host/path#canary", "https://host/path"),
-        ("gs://bucket/a@b/c", "gs://bucket/a@b/c"),
-        ("sftp://canary@host", "sftp://host"),
-        ("/data/who@where?really", "/data/who@where?really"),
-    ],
-)
-def test_what_could_be_a_secret_is_cut_out_of_urls(url: str, shown: str) -> None:
-    """Fault 114."""
-    assert redact_url(url) == shown

@@ -168,7 +168,7 @@ def test_a_secret_in_the_url_is_shown_nowhere(
     shown.append(repr(pickle.dumps(raised.value)))
     shown.append(repr(vars(raised.value)))
     shown.append(caplog.text)
-    assert backend.url == "spy://host/store"
+    assert backend.url == "spy://***@host/store?token=***"
     assert "canary" not in "".join(shown)
 
 
