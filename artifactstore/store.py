@@ -247,7 +247,8 @@ class Store:
             InvalidName: Not a reference.
             As `transfer.pull.pull`.
         """
-        return pull(self._context(), parse_reference(reference), destination, options=options, progress=progress)
+        parsed = parse_reference(reference)
+        return pull(self._context(), parsed, destination, options=options, progress=progress)
 
     def open(self, reference: str) -> io.BufferedReader:
         """One file of a version (``name:v3/path``) as a seekable stream, checked as it is read.

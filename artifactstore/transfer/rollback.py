@@ -6,18 +6,21 @@ to say so: what is there now may be all that is left.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Final
 
+from artifactstore.backend.protocol import Backend
 from artifactstore.errors import NameNotFound
+from artifactstore.keys import NameKeys, parse_counted
 from artifactstore.manifest.model import Root
 from artifactstore.names import Alias, Latest, Name, Reference
-from artifactstore.transaction.aliases import AliasMove, newest_move
 from artifactstore.transaction.resolve import open_version
 from artifactstore.transaction.slots import highest_slot
 from artifactstore.transaction.versions import Version
 from artifactstore.transfer.context import StoreContext
 
 _log = logging.getLogger(__name__)
+_SHORT_PAGE: Final = 10
 
 
 class Witness:
@@ -36,14 +39,13 @@ class Witness:
             self._warn(f"{self._name} had version v{self.slot} when it was last seen from here, {now}")
         self.note_slot(self._name, number)
 
-    def look_at_moves(self, moves: Iterable[AliasMove]) -> None:
-        """Hold the newest moves of aliases against what was seen."""
-        for move in moves:
-            before = self._moves.get(move.alias, 0)
-            if move.number < before:
-                what = f"alias {move.alias} of {self._name} had been moved {before} times"
-                self._warn(f"{what} when it was last seen from here, now {move.number} times")
-            self._note(f"{self._name}:{move.alias}", move.number)
+    def look_at_move(self, alias: str, number: int) -> None:
+        """Hold the number of an alias's newest move against what was seen."""
+        before = self._moves.get(alias, 0)
+        if number < before:
+            what = f"alias {alias} of {self._name} had been moved {before} times when it was last seen from here"
+            self._warn(f"{what}, now {number} times")
+        self._note(f"{self._name}:{alias}", number)
 
     def note_slot(self, name: Name, number: int) -> None:
         """Remember that this slot is there."""
@@ -66,7 +68,7 @@ class Witness:
 def open_watched(context: StoreContext, reference: Reference) -> tuple[Version, Root]:
     """The version that a reference means, and its root, held against what was seen of the name from here.
 
-    Costs a request where the newest version is not the newest one seen, and two for an alias, beside the others.
+    Costs one request more where the newest version is not the newest one seen, and for an alias.
 
     Raises:
         As `transaction.resolve.open_version`.
@@ -74,7 +76,7 @@ def open_watched(context: StoreContext, reference: Reference) -> tuple[Version, 
     backend, name, selector = context.backend, reference.name, reference.version
     alias = selector.text if isinstance(selector, Alias) else ""
     witness = Witness(context, name, aliases=[alias] if alias else ())
-    asked = context.requests.submit(newest_move, backend, name, alias) if alias else None
+    asked = context.requests.submit(_newest_move, backend, name, alias) if alias else None
     try:
         version, root = open_version(backend, name, selector, pool=context.requests)
     except NameNotFound:
@@ -84,6 +86,13 @@ def open_watched(context: StoreContext, reference: Reference) -> tuple[Version, 
     witness.note_slot(name, version.slot)
     if selector == Latest() and version.slot < witness.slot:
         witness.look_at_slot(highest_slot(backend, name))  # or the newer ones are just deleted
-    if asked is not None and (move := asked.result()) is not None:
-        witness.look_at_moves([move])
+    if asked is not None:
+        witness.look_at_move(alias, asked.result())
     return version, root
+
+
+def _newest_move(backend: Backend, name: Name, alias: str) -> int:
+    """The number of the newest move, by one request."""
+    prefix = NameKeys(name).alias_moves(alias)
+    keys = (info.key.removeprefix(prefix) for info in backend.list(prefix, page_size=_SHORT_PAGE))
+    return next(filter(None, map(parse_counted, keys)), 0)
