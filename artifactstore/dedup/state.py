@@ -223,12 +223,12 @@ class LocalState:
                 ("DELETE FROM synced WHERE recorded_at < ?", (now - _SYNCED_DAYS * _DAY_SECONDS,)),
             ]
         )
-        if self._usedas_bytes() > _MAX_BYTES:
+        if self._used_bytes() > _MAX_BYTES:
             oldest = "SELECT rowid FROM directories ORDER BY seen_at LIMIT (SELECT count(*) / 2 FROM directories)"
             self._database.write([(f"DELETE FROM directories WHERE rowid IN ({oldest})", ())])  # noqa: S608
         self.note_seen(b"", _PRUNED, int(now))
 
-    def _usedas_bytes(self) -> int:
+    def _used_bytes(self) -> int:
         tables = "pragma_page_count, pragma_freelist_count, pragma_page_size"
         query = f"SELECT (page_count - freelist_count) * page_size FROM {tables}"  # noqa: S608
         return self._database.select(query, (), _number)[0]
