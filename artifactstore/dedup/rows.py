@@ -167,20 +167,29 @@ class DirectoryRowsBuilder:
         return len(self._names)
 
     def add(
-        self, found: FileStat, *, digest: bytes, xxh3: bytes, places: EntryPlaces, pack_id: Callable[[int], bytes]
+        self,
+        found: FileStat,
+        *,
+        digest: bytes,
+        xxh3: bytes,
+        places: EntryPlaces,
+        pack_id: Callable[[int], bytes],
+        observed_at: float | None = None,
     ) -> None:
         """Remember one file, as it looked before it was read and, unchanged, after.
 
         Args:
             places: Where its content lies.
             pack_id: Says what a pack number in ``places`` stands for.
+            observed_at: When this one was looked at, if not with the others.
         """
+        limit_ns = self._limit_ns if observed_at is None else settled_before_ns(observed_at)
         self._names.append(found.path.rpartition(b"/")[2])
         self._sizes.append(found.size)
         self._inodes.append(found.inode)
         self._mtimes.append(found.mtime_ns)
         self._ctimes.append(found.ctime_ns)
-        self._clean.append(found.mtime_ns < self._limit_ns and found.ctime_ns < self._limit_ns)
+        self._clean.append(found.mtime_ns < limit_ns and found.ctime_ns < limit_ns)
         self._digests += digest
         self._xxh3s += xxh3
         self._places.append(self._renumbered(places, pack_id))

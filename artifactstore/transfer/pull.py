@@ -5,7 +5,6 @@ change) and what was learned is remembered; `download` does the rest.
 """
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from artifactstore.dedup.rows import DirectoryRows, DirectoryRowsBuilder
@@ -17,7 +16,7 @@ from artifactstore.transaction.versions import Version
 from artifactstore.transfer.conflict import LocalFact
 from artifactstore.transfer.context import StoreContext
 from artifactstore.transfer.download import DEFAULT_JOBS, Means, download
-from artifactstore.transfer.plan import ConflictedPath, DownloadResult, PullOptions, SyncedFile
+from artifactstore.transfer.plan import ConflictedPath, DownloadResult, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.rollback import open_watched
 from artifactstore.tree import StoredTree
@@ -76,6 +75,7 @@ def pull(
     tree = StoredTree(context.backend, root, version=version.text, pool=context.requests)
     target = os.path.abspath(os.fsencode(destination if destination is not None else _default(tree, reference)))
     place = _Place(context, os.path.realpath(target), version, reference.path)
+    looked_at = context.clock.now()
     done = download(
         tree,
         context.backend,
@@ -89,7 +89,7 @@ def pull(
         ),
     )
     if not options.dry_run:
-        place.remember(done)
+        place.remember(done, looked_at=looked_at)
     return _result(version, reference, target, done, dry_run=options.dry_run)
 
 
@@ -118,10 +118,14 @@ class _Place:
         synced = state.synced(self._context.store_id, self.directory, self._name)
         return state.synced_entries(synced) if synced is not None else None
 
-    def remember(self, done: DownloadResult) -> None:
+    def remember(self, done: DownloadResult, *, looked_at: float) -> None:
+        """Tell local state what is here now.
+
+        Args:
+            looked_at: When the pull began: files that it left as they were have not been looked at since then.
+        """
         context, version = self._context, self._version
-        observed_at = context.clock.now()
-        rows = _rows(self.directory, done.synced, observed_at=observed_at)
+        rows = _rows(self.directory, done, looked_at=looked_at, written_at=context.clock.now())
         context.state.save_directories(context.store_id, rows)
         synced = Synced(
             store_id=context.store_id,
@@ -172,19 +176,23 @@ class _Seen:
     ctime_ns: int
 
 
-def _rows(directory: bytes, files: Iterable[SyncedFile], *, observed_at: float) -> dict[bytes, DirectoryRows]:
+def _rows(
+    directory: bytes, done: DownloadResult, *, looked_at: float, written_at: float
+) -> dict[bytes, DirectoryRows]:
     builders: dict[bytes, DirectoryRowsBuilder] = {}
-    for file in files:
+    written = set(done.written)
+    for file in done.synced:
         folder = file.path.rpartition(b"/")[0]
         builder = builders.get(folder)
         if builder is None:
-            builder = builders[folder] = DirectoryRowsBuilder(observed_at=observed_at)
+            builder = builders[folder] = DirectoryRowsBuilder(observed_at=written_at)
         builder.add(
             file,
             digest=file.entry.digest,
             xxh3=file.entry.xxh3,
             places=file.places,
             pack_id=file.packs.__getitem__,
+            observed_at=None if file.path in written else looked_at,
         )
     return {_absolute(directory, folder): builder.build() for folder, builder in builders.items()}
 
