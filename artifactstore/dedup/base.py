@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 
 from artifactstore.backend.protocol import Backend
+from artifactstore.chunking import parse_cut_function
 from artifactstore.dedup.known import KnownChunks
 from artifactstore.dedup.packs import PackSet, RecordedPack
 from artifactstore.dedup.prediction import OldContent
@@ -107,6 +108,9 @@ class Base:
         self._loaded: dict[int, Block] = {}
         self._by_path: dict[bytes, tuple[Entry, EntryPlaces, Block]] = {}
         self._by_digest: dict[bytes, tuple[Entry, EntryPlaces, Block]] = {}
+        self._by_name: dict[bytes, tuple[Entry, EntryPlaces, Block]] = {}
+        self._by_size: dict[int, tuple[Entry, EntryPlaces, Block]] = {}
+        self._one_chunk_bytes = parse_cut_function(tree.root.cut).min_bytes
         packs.trust(tree.root.packs)
 
     def use_tables(self, tables: TableLoader) -> None:
@@ -123,14 +127,24 @@ class Base:
         if count * _SOURCE_BYTES_PER_BLOCK <= source_bytes or len(paths) >= 64 * count:
             wanted = list(range(count))
         else:
-            wanted = sorted({self.tree.block_of(path) for path in paths} if count else ())
+            wanted = self._blocks_of(paths) if count else []
         missing = [i for i in wanted if i not in self._loaded]
         for number, block in self._blocks(missing):
             self._loaded[number] = block
             for entry, places in zip(block.entries, block.places, strict=True):
                 if entry.kind == EntryKind.FILE:
-                    self._by_path[entry.path] = entry, places, block
-                    self._by_digest.setdefault(entry.digest, (entry, places, block))
+                    self._by_path[entry.path] = found = entry, places, block
+                    self._by_digest.setdefault(entry.digest, found)
+                    if entry.size > self._one_chunk_bytes:
+                        self._by_name.setdefault(entry.path.rpartition(b"/")[2], found)
+                        self._by_size.setdefault(entry.size, found)
+
+    def _blocks_of(self, paths: Sequence[bytes]) -> list[int]:
+        try:
+            return sorted({self.tree.block_of(path) for path in paths})
+        except CorruptData as error:
+            self._avoid(error)
+            return []
 
     def _blocks(self, numbers: Sequence[int]) -> Iterator[tuple[int, Block]]:
         """These blocks, without those that are gone or damaged: what is missed is stored again."""
@@ -154,9 +168,15 @@ class Base:
         extents = self._extents(found)
         return translate(extents, found[2].packs, self._packs) if extents is not None else None
 
-    def learn_old_content(self, path: bytes) -> OldContent | None:
-        """Make the chunks known that the file at this path had in the base; how it was cut there, if it was there."""
-        found = self._by_path.get(path)
+    def learn_old_content(self, path: bytes, size: int) -> OldContent | None:
+        """Make the chunks known that a large file had in the base; how it was cut there, if it was there.
+
+        A file that the base has not at this path may have been moved: then one of just this size, or else of this
+        name, is taken for it. Where that is wrong, it cost a request or two.
+        """
+        found = (
+            self._by_path.get(path) or self._by_size.get(size) or self._by_name.get(path.rpartition(b"/")[2])
+        )
         if found is None or self._tables is None:
             return None
         extents = self._extents(found) or ()

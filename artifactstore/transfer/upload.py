@@ -336,7 +336,8 @@ class ContentUpload:
         return self._base.same_file(digest) if self._base is not None else None
 
     def _before_large(self, row: int) -> OldContent | None:
-        return self._base.learn_old_content(self._scan.found[row].path) if self._base is not None else None
+        found = self._scan.found[row]
+        return self._base.learn_old_content(found.path, found.size) if self._base is not None else None
 
     def _unreadable(self, row: int, error: SourceError) -> None:
         if self._on_error is not OnError.SKIP:
