@@ -28,11 +28,14 @@ from artifactstore.tree import StoredTree
 
 WHOLE_FILE_BYTES: Final = 8 << 20
 READ_AHEAD_BYTES: Final = 4 << 20
+MAX_FETCH_BYTES: Final = 32 << 20
+"""Content that one read asks for at most, however much it could take: callers go on asking."""
 _BUFFER_BYTES: Final = 64 << 10
+_ZEROS: Final = memoryview(bytes(1 << 20))
 
 
 class _Chunk(NamedTuple):
-    """One chunk of a file; ``pack`` is `HOLE` for zeros, else indexes the reader's packs."""
+    """One chunk of a file; ``pack`` indexes the reader's packs. Or a run of zeros of any length: it is `HOLE`."""
 
     pack: int
     offset: int
@@ -94,8 +97,7 @@ class _File:
 
     def _extent(self, extent: Extent) -> Iterator[tuple[Digest, Buffer]]:
         if extent.pack == HOLE:
-            zeros = bytes(extent.offset)
-            digest = digest_of(CHUNK_CONTEXT, zeros)
+            digest, zeros = self._zero_digest(extent), bytes(extent.offset)
             yield from ((digest, zeros) for _ in range(extent.chunk_count))
             return
         pack = self._packs[extent.pack]
@@ -116,17 +118,23 @@ class _File:
         digester = FileDigester()
         chunks: list[_Chunk] = []
         for extent in self._extents:
-            listed = self._zeros(extent) if extent.pack == HOLE else self._listed(extent)
-            for chunk in listed:
+            if extent.pack == HOLE:
+                digest = self._zero_digest(extent)
+                digester.add_repeated(digest, extent.offset, extent.chunk_count)
+                chunks.append(_Chunk(HOLE, 0, 0, extent.offset * extent.chunk_count, digest))
+                continue
+            for chunk in self._listed(extent):
                 digester.add(chunk.digest, chunk.content_length)
                 chunks.append(chunk)
         if digester.digest() != self._entry.digest:
             raise self._damage("the tables of a file's packs do not list its chunks")
         return chunks
 
-    def _zeros(self, extent: Extent) -> list[_Chunk]:
-        digest = digest_of(CHUNK_CONTEXT, bytes(extent.offset))
-        return [_Chunk(HOLE, 0, 0, extent.offset, digest)] * extent.chunk_count
+    def _zero_digest(self, hole: Extent) -> Digest:
+        """The digest of each of the equal chunks of a hole."""
+        if not 0 < hole.offset <= self._cut.max_bytes:
+            raise self._damage("a chunk of zeros is longer than any chunk may be")
+        return digest_of(CHUNK_CONTEXT, bytes(hole.offset))
 
     def _listed(self, extent: Extent) -> Iterator[_Chunk]:
         pack = self._packs[extent.pack]
@@ -144,7 +152,7 @@ class _File:
             yield _Chunk(extent.pack, offset, stored_length, content_length, table.digest(number))
 
     def read_chunks(self, chunks: Sequence[_Chunk]) -> list[Buffer]:
-        """The content of consecutive chunks: one request for each run of them in a pack."""
+        """The content of stored chunks: one request for each run of them in a pack."""
         raws: list[Buffer] = []
         at = 0
         while at < len(chunks):
@@ -156,8 +164,6 @@ class _File:
         return raws
 
     def _run(self, run: Sequence[_Chunk]) -> list[Buffer]:
-        if run[0].pack == HOLE:
-            return [bytes(chunk.content_length) for chunk in run]
         pack, offset = self._packs[run[0].pack], run[0].offset
         body = self._range(pack, offset, sum(chunk.stored_length for chunk in run))
         raws: list[Buffer] = []
@@ -197,7 +203,7 @@ class _File:
 
 
 def _follows(one: _Chunk, other: _Chunk) -> bool:
-    return one.pack == other.pack != HOLE and one.offset + one.stored_length == other.offset
+    return one.pack == other.pack and one.offset + one.stored_length == other.offset
 
 
 class _Raw(io.RawIOBase):
@@ -257,6 +263,8 @@ class _Stream(_Raw):
         if self._position >= self._size or not len(view):
             return 0
         number = bisect_right(self._ends, self._position)
+        if self._chunks[number].pack == HOLE:
+            return self._read_zeros(number, view)
         if number not in self._kept:
             # The buffer's own size says nothing of what is wanted; a larger one is what somebody asked for.
             self._fetch(number, len(view) if len(view) > _BUFFER_BYTES else 1)
@@ -266,6 +274,14 @@ class _Stream(_Raw):
         view[: len(part)] = part
         self._position += len(part)
         return len(part)
+
+    def _read_zeros(self, number: int, view: memoryview) -> int:
+        count = min(len(view), self._ends[number] - self._position, len(_ZEROS))
+        view[:count] = _ZEROS[:count]
+        self._position += count
+        if number == self._next:
+            self._next = number + 1  # what is behind it is the next to be fetched
+        return count
 
     def readall(self) -> bytes:
         parts = []
@@ -278,8 +294,9 @@ class _Stream(_Raw):
         """Get this chunk and those after it, as far as is wanted, or as is likely to be."""
         follows = first == self._next and first
         self._ahead_bytes = min(2 * self._ahead_bytes + _BUFFER_BYTES, READ_AHEAD_BYTES) if follows else 0
-        until = self._position + max(wanted_bytes, self._ahead_bytes)
+        until = self._position + min(max(wanted_bytes, self._ahead_bytes), MAX_FETCH_BYTES)
         last = min(bisect_right(self._ends, until - 1), len(self._chunks) - 1)
-        raws = self._file.read_chunks(self._chunks[first : last + 1])
-        self._kept = dict(zip(range(first, last + 1), raws, strict=True))
+        numbers = [number for number in range(first, last + 1) if self._chunks[number].pack != HOLE]
+        raws = self._file.read_chunks([self._chunks[number] for number in numbers])
+        self._kept = dict(zip(numbers, raws, strict=True))
         self._next = last + 1

@@ -1,6 +1,7 @@
 """A stored file as a stream: as a local file would behave, at the cost of the chunks it touches, each checked."""
 
 import io
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -260,3 +261,34 @@ def test_stream_can_be_used_after_a_failed_read(opened: Opened) -> None:
         assert stream.read(10) == NOISE[:10]
         assert stream.seek(-5, io.SEEK_END) == len(NOISE) - 5
         assert stream.read() == NOISE[-5:]
+
+
+def test_hole_takes_no_memory_for_its_chunks(tmp_path: Path) -> None:
+    """A file of a gigabyte, or of an exabyte that somebody invented, is a few runs of zeros."""
+    size = 1 << 28
+    with small_limits():
+        world = StoreWorld(tmp_path, cut=SMALL_CUT)
+        make_tree(tmp_path / "tree", {b"holes": Sparse(size, ((size - 5000, NOISE[:5000]),))})
+        with world.store() as store:
+            store.push(tmp_path / "tree", "n")
+            tracemalloc.start()
+            try:
+                with store.open("n:v1/holes") as stream:
+                    stream.seek(size // 2)
+                    assert stream.read(100) == bytes(100)
+                    stream.seek(-5000, io.SEEK_END)
+                    assert stream.read() == NOISE[:5000]
+                _, peak_bytes = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+    assert peak_bytes < 2 << 20
+
+
+def test_read_of_more_than_fits_asks_for_it_in_parts(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_FETCH_BYTES", 5000)
+    with opened.store.open("n:v2/noise") as stream:
+        before = opened.count.counts.received_bytes
+        buffer = bytearray(len(NOISE))
+        assert stream.readinto(buffer) == len(buffer)
+        assert buffer == NOISE
+        assert opened.count.counts.received_bytes - before < 1.5 * len(NOISE)
