@@ -11,7 +11,7 @@ get their own short lists here. Where a block ends depends on its entries alone,
 content has equal blocks, and an edit changes one. This module decides; it does no I/O.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -72,6 +72,7 @@ __all__ = [
     "build_extent_list",
     "build_pages",
     "count_entries",
+    "in_reused_blocks",
     "locate_blocks",
     "needs_list",
     "reusable",
@@ -147,6 +148,29 @@ def build_extent_list(extents: Sequence[Extent], *, packs: PackNumbers) -> Built
 
 
 # Blocks
+
+
+def in_reused_blocks(
+    entries: Sequence[Entry], numbers: Sequence[int], *, reuse: Mapping[Digest, LocatedBlock]
+) -> frozenset[int]:
+    """Which of these entries, by number in order, lie in blocks that `build_blocks` will not build anew.
+
+    Nobody looks at their places, so a list of extents need not be stored for them. Costs an encoding of each block
+    that such an entry lies in; nothing where ``numbers`` is empty.
+    """
+    if not numbers or not reuse:
+        return frozenset()
+    found: list[int] = []
+    left = deque(numbers)
+    for rows in cut_blocks(entries):
+        here = []
+        while left and left[0] < rows.stop:
+            here.append(left.popleft())
+        if here:
+            known = reuse.get(entries_digest(encode_entries(entries[rows])))
+            if known is not None and known.entry_count == rows.stop - rows.start:
+                found += here
+    return frozenset(found)
 
 
 def build_blocks(

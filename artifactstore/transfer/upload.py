@@ -21,6 +21,7 @@ from artifactstore.errors import SourceChanged, SourceError
 from artifactstore.manifest.build import (
     BlockIndex,
     BuiltPage,
+    LocatedBlock,
     RootDetails,
     assemble_root,
     blocks_to_store,
@@ -28,6 +29,7 @@ from artifactstore.manifest.build import (
     build_extent_list,
     build_pages,
     count_entries,
+    in_reused_blocks,
     locate_blocks,
     needs_list,
 )
@@ -391,8 +393,8 @@ class ContentUpload:
         """
         entries = self.entries()
         self._counts = count_entries(entries)
-        places, list_used = self._place_entries()
         reuse = self._base.reusable() if self._base is not None else {}
+        places, list_used = self._place_entries(entries, reuse)
         blocks = build_blocks(entries, places, packs=self._packs, list_used=list_used, reuse=reuse)
         stored = self._put_metadata(ChunkKind.BLOCK, [(b.raw, b.digest) for b in blocks_to_store(blocks)])
         self._index = locate_blocks(blocks, stored, packs=self._packs)
@@ -400,13 +402,17 @@ class ContentUpload:
         page_places = self._put_metadata(ChunkKind.INDEX_PAGE, [(page.raw, page.digest) for page in pages])
         self._pages = list(zip(pages, page_places, strict=True))
 
-    def _place_entries(self) -> tuple[list[EntryPlaces], dict[bytes, dict[int, int]]]:
+    def _place_entries(
+        self, entries: Sequence[Entry], reuse: Mapping[Digest, LocatedBlock]
+    ) -> tuple[list[EntryPlaces], dict[bytes, dict[int, int]]]:
         """Places row by row, those of very many extents as lists that are stored here."""
         rows = sorted(self._rows)
+        long = [number for number, row in enumerate(rows) if needs_list(self._rows[row][1])]
+        listed = in_reused_blocks(entries, long, reuse=reuse)
         lists = {
-            row: build_extent_list(self._rows[row][1], packs=self._packs)
-            for row in rows
-            if needs_list(self._rows[row][1])
+            rows[number]: build_extent_list(self._rows[rows[number]][1], packs=self._packs)
+            for number in long
+            if number not in listed
         }
         pieces = [piece for row in lists for piece in lists[row].pieces]
         stored = iter(self._put_metadata(ChunkKind.EXTENT_LIST, pieces))

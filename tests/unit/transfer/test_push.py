@@ -14,6 +14,7 @@ from artifactstore.codec import Compression
 from artifactstore.errors import SourceChanged, SourceError, SourceNotFound, SourceUnreadable
 from artifactstore.keys import NAMES, PACKS, STORE, TRANSACTIONS, pack_key
 from artifactstore.manifest.paths import TEMPORARY_PREFIX
+from artifactstore.pack.format import ChunkKind, parse_pack
 from artifactstore.store import FollowLinks, OnError, PushOptions, PushResult, Store
 from artifactstore.testing.stores import (
     SMALL_CUT,
@@ -480,6 +481,25 @@ class TestReuse:
         result = push(world, tree, "other", user="other machine")
         assert result.new_bytes < 200_000
         assert world.stored("other") == tree_at(tree)
+
+    def test_list_of_a_file_in_many_pieces_is_not_sent_again_with_a_change_elsewhere(
+        self, world: StoreWorld, tree: Path
+    ) -> None:
+        """Nor with no change at all."""
+        large = seeded_bytes("large", 20_000)
+        make_tree(tree, {b"large": large, **{b"z%02d" % n: b"%d" % n for n in range(30)}})
+        push(world, tree)
+        edit_tree(tree, {b"large": b"".join(large[at : at + 2000] + b"more" for at in range(0, 20_000, 2000))})
+        push(world, tree)
+        for user in ("user", "another machine"):
+            result = push(world, tree, user=user, checksum=True)
+            assert (result.action, result.sent_bytes) == ("unchanged", 0)
+        before = world.packs()
+        edit_tree(tree, {b"z29": b"changed"})
+        push(world, tree)
+        sent = [parse_pack(pack, memoryview(world.memory.get(pack_key(pack)))) for pack in world.packs() - before]
+        assert {table.kind(0) for table in sent} == {ChunkKind.CONTENT, ChunkKind.BLOCK}
+        assert world.stored("n") == tree_at(tree)
 
     def test_many_small_packs_are_put_together(
         self, world: StoreWorld, tree: Path, monkeypatch: pytest.MonkeyPatch
