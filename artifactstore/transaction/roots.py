@@ -6,8 +6,8 @@ from artifactstore.backend.protocol import Backend
 from artifactstore.digest import Buffer
 from artifactstore.errors import CorruptData, ObjectNotFound, VersionDeleted
 from artifactstore.keys import root_key
-from artifactstore.manifest.format import content_digest, decode_root, encode_root, root_digest
-from artifactstore.manifest.model import Counts, PackRow, Root
+from artifactstore.manifest.format import decode_root, encode_root, root_digest
+from artifactstore.manifest.model import NO_CONTENT, Counts, PackRow, Root
 from artifactstore.names import Name
 from artifactstore.transaction.versions import Version, read_tombstone
 
@@ -52,7 +52,7 @@ def encode_interim_root(*, packs: Sequence[PackRow], target: Name, done_run: int
     return encode_root(
         Root(
             cut=cut,
-            content_digest=content_digest(cut, ()),
+            content_digest=NO_CONTENT,
             counts=Counts(),
             target=target.text,
             done_run=done_run,

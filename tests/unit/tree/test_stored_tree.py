@@ -9,6 +9,7 @@ import pytest
 
 from artifactstore.backend.memory import MemoryBackend
 from artifactstore.backend.wrappers.count import CountBackend
+from artifactstore.chunking import DEFAULT_CUT
 from artifactstore.digest import Digest, PackId
 from artifactstore.errors import CorruptData, PathNotFound, UnsafeManifest
 from artifactstore.keys import pack_key
@@ -17,7 +18,6 @@ from artifactstore.manifest.format import decode_root, encode_block, encode_entr
 from artifactstore.manifest.model import (
     HOLE,
     MAX_ROOT_BLOCKS,
-    NO_CONTENT,
     NO_PLACES,
     Block,
     Counts,
@@ -28,12 +28,15 @@ from artifactstore.manifest.model import (
     PackRow,
     Root,
 )
+from artifactstore.names import Name
 from artifactstore.pack.format import ChunkKind
 from artifactstore.testing.hostile_manifests import file_at, link_at
 from artifactstore.testing.stored_manifests import PackShelf, details, store_built, store_index, store_tree
+from artifactstore.transaction.roots import encode_interim_root
 from artifactstore.tree import StoredTree
 
 VERSION = "data/set:v3"
+CUT = str(DEFAULT_CUT)
 
 
 def contents(count: int) -> dict[bytes, bytes]:
@@ -382,7 +385,10 @@ def test_an_inline_block_is_held_against_its_digest() -> None:
 
 
 def test_an_interim_root_is_not_a_version() -> None:
-    root = msgspec.structs.replace(store_tree(MemoryBackend(), {}), content_digest=NO_CONTENT)
+    packs = [PackRow(bytes([n]) * 20, 1000, 81, 0) for n in range(2)]
+    body = encode_interim_root(packs=packs, target=Name("n"), done_run=3, cut=CUT, nonce=bytes(16))
+    root = decode_root(body)
+    assert root.packs == tuple(packs)
     with pytest.raises(CorruptData, match="interim"):
         StoredTree(MemoryBackend(), root)
 
