@@ -9,7 +9,7 @@ from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock
 from artifactstore.errors import NameNotFound
 from artifactstore.manifest.model import PackRow
-from artifactstore.names import Latest, Name, Reference, Slot
+from artifactstore.names import Name, Reference, Slot
 from artifactstore.results import AliasInfo, FolderItem, RemoveOptions, RemoveResult, Usage, VersionInfo
 from artifactstore.transaction.aliases import AliasMove, list_aliases, move_alias
 from artifactstore.transaction.listing import ItemKind, list_folder, list_names
@@ -84,22 +84,22 @@ class Catalog:
             dry_run=options.dry_run,
         )
 
-    def usage(self, reference: Reference | None) -> Usage:
-        """What one version, all versions of a name (without a version), or the whole store take.
+    def usage(self, reference: Reference | None, *, all_versions: bool = False) -> Usage:
+        """What one version, all versions of a name, or the whole store take.
 
         Raises:
             NameNotFound: The name has no versions.
         """
-        usage = self._usage(self._counted(reference))
+        usage = self._usage(self._counted(reference, all_versions=all_versions))
         if reference is not None and not usage.versions:
             raise NameNotFound(f"no name {reference.name}")
         return usage
 
-    def _counted(self, reference: Reference | None) -> Iterator[Version]:
+    def _counted(self, reference: Reference | None, *, all_versions: bool) -> Iterator[Version]:
         if reference is None:
             for name in list_names(self.backend):
                 yield from live_versions(self.backend, name, pool=self.requests)
-        elif reference.version == Latest():
+        elif all_versions:
             yield from live_versions(self.backend, reference.name, pool=self.requests)
         else:
             yield resolve(self.backend, reference.name, reference.version)
@@ -125,13 +125,6 @@ class Catalog:
             pack_count=len(packs),
             small_pack_count=sum(row.object_bytes < SMALL_PACK_BYTES for row in packs.values()),
         )
-
-    def similar_names(self, name: Name) -> list[str]:
-        """Names that the user may have meant, for the error about one that is not there."""
-        import difflib
-
-        there = [item.text for item in list_folder(self.backend, name.folder)]
-        return difflib.get_close_matches(name.text, there, n=3)
 
 
 def version_info(version: Version, aliases: Iterable[str] = ()) -> VersionInfo:

@@ -84,7 +84,6 @@ class PackSet:
         self._layouts: dict[int, Layout] = {}
         self._seen: dict[PackId, PackRow] = {}
         self._unusable: set[PackId] = set()
-        self.own: list[PackRow] = []
 
     def trust(self, rows: Iterable[PackRow]) -> None:
         """Rely on the packs of a version found committed and not deleted, after `gc/` was looked at."""
@@ -162,7 +161,6 @@ class PackSet:
         """The pack of this number is sealed and has its name."""
         self._rows[number] = row
         self._numbers[PackId(row.pack)] = number
-        self.own.append(row)
 
     def learn(self, number: int, layout: Layout) -> None:
         """Keep the layout of a pack whose table was read."""

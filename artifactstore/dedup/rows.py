@@ -114,10 +114,6 @@ class DirectoryRows:
             return row
         return None
 
-    def find_any(self, name: bytes) -> int | None:
-        """The row of a file of that name whatever became of it: a hint at chunks that it may still hold."""
-        return self._numbers.get(name)
-
     def digest(self, row: int) -> Digest:
         """File digest."""
         return Digest(self._columns.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES])

@@ -130,7 +130,7 @@ class LocalState:
         """Remember a pack. Only after its PUT was answered, with the *d* of the upload that put it.
 
         Args:
-            tx: The transaction it was put for, by which `mark_committed` finds it.
+            tx: The transaction it was put for, for people who look into the file.
         """
         self._database.write(
             [
@@ -155,22 +155,13 @@ class LocalState:
         rows = self._database.select(f"{_SELECT_PACKS} AND pack = ?", (store_id, pack), _recorded)
         return rows[0] if rows else None
 
-    def pack_done_run(self, store_id: bytes, pack: PackId) -> int | None:
-        """*d* of the upload that put this pack, or None where it is not remembered."""
-        recorded = self.recorded_pack(store_id, pack)
-        return None if recorded is None else recorded.done_run
-
     def pending_packs(self, store_id: bytes, *, limit: int = 1000) -> list[RecordedPack]:
         """Packs of uploads that are not known to have committed, newest first."""
         query = f"{_SELECT_PACKS} AND committed = 0 ORDER BY recorded_at DESC LIMIT ?"
         return self._database.select(query, (store_id, limit), _recorded)
 
-    def mark_committed(self, store_id: bytes, tx: str) -> None:
-        """The packs recorded for ``tx`` belong to a version now: they are pending no longer."""
-        self._database.write([("UPDATE packs SET committed = 1 WHERE store = ? AND tx = ?", (store_id, tx))])
-
     def mark_packs_committed(self, store_id: bytes, packs: Iterable[PackId]) -> None:
-        """As `mark_committed`, by the packs themselves: for an upload that went on under a new transaction."""
+        """These packs belong to a version now: they are pending no longer."""
         query = "UPDATE packs SET committed = 1 WHERE store = ? AND pack = ?"
         self._database.write([(query, (store_id, pack)) for pack in packs])
 

@@ -6,13 +6,12 @@ the very bytes that will be sent (`verify_sealed`).
 """
 
 import mmap
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import xxhash
 
-from artifactstore.codec import Codec, Compression, DecodeError, decode, encode_each
+from artifactstore.codec import Codec, DecodeError, decode
 from artifactstore.digest import DIGEST_BYTES, Buffer, Digest, PackId, digest_of
 from artifactstore.errors import CorruptData, UnsupportedFormat
 from artifactstore.keys import pack_key
@@ -44,15 +43,6 @@ class AddedChunk(NamedTuple):
     number: int
     offset: int
     stored_length: int
-
-
-class NewChunk(NamedTuple):
-    """One encoded chunk on its way into a pack."""
-
-    digest: Digest
-    codec: Codec
-    encoded: Buffer
-    raw_length: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,36 +114,14 @@ class PackBuilder:
         Raises:
             ValueError: It does not fit, the pack is sealed, or lengths and digest are not of a chunk.
         """
-        if not self.fits(len(encoded)) or self._body is not None:
-            raise ValueError("the pack is full or sealed")
-        return self._append(tag_of(kind, codec), NewChunk(digest, codec, encoded, raw_length))
-
-    def add_many(self, kind: ChunkKind, chunks: Iterable[NewChunk]) -> list[AddedChunk]:
-        """Append chunks, in order, as long as they fit.
-
-        Returns:
-            One for each chunk added. Shorter than ``chunks`` when the pack is full: the rest goes into the next one.
-
-        Raises:
-            ValueError: The pack is sealed, or lengths and digest are not of a chunk.
-        """
-        if self._body is not None:
-            raise ValueError("the pack is sealed")
-        added: list[AddedChunk] = []
-        for chunk in chunks:
-            if not self.fits(len(chunk.encoded)):
-                break
-            added.append(self._append(kind << 4 | chunk.codec, chunk))
-        return added
-
-    def _append(self, tag: int, chunk: NewChunk) -> AddedChunk:
-        digest, codec, encoded, raw_length = chunk
         encoded_length = len(encoded)
+        if not self.fits(encoded_length) or self._body is not None:
+            raise ValueError("the pack is full or sealed")
         if len(digest) != DIGEST_BYTES or not 0 < raw_length <= MAX_METADATA_BYTES:
             raise ValueError(f"not a chunk: digest of {len(digest)} bytes, {raw_length} raw bytes")
         if encoded_length != raw_length if codec is Codec.RAW else encoded_length >= raw_length:
             raise ValueError(f"{encoded_length} bytes of {codec.name} for {raw_length} raw bytes")
-        row = ROW.pack(digest, tag, encoded_length, raw_length)
+        row = ROW.pack(digest, tag_of(kind, codec), encoded_length, raw_length)
         start = self._end
         middle = start + RECORD_HEADER_BYTES
         end = middle + encoded_length
@@ -203,28 +171,6 @@ class PackBuilder:
             self._body.release()
             self._body = None
         self._start(nonce)
-
-
-def digests_of(kind: ChunkKind, raws: Iterable[Buffer]) -> list[Digest]:
-    """The digest of each of many chunks."""
-    context = context_of(kind)
-    return [digest_of(context, raw) for raw in raws]
-
-
-def encode_chunks(digests: Sequence[Digest], raws: Sequence[Buffer], compression: Compression) -> list[NewChunk]:
-    """Encode many files of one chunk each, for `PackBuilder.add_many`.
-
-    Args:
-        digests: Of each of ``raws``.
-
-    Raises:
-        ValueError: Not as many digests as chunks.
-    """
-    pairs = encode_each(raws, compression)
-    return [
-        NewChunk(digest, codec, encoded, len(raw))
-        for digest, raw, (codec, encoded) in zip(digests, raws, pairs, strict=True)
-    ]
 
 
 def verify_sealed(sealed: SealedPack, *, max_raw_length: int) -> None:

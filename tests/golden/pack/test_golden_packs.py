@@ -10,9 +10,9 @@ import zstandard
 
 from artifactstore.chunking import DEFAULT_CUT, Cutter
 from artifactstore.codec import Codec
-from artifactstore.digest import PackId
-from artifactstore.pack.format import ChunkKind, iter_records, parse_pack, parse_tail
-from artifactstore.pack.writer import PackBuilder, digests_of
+from artifactstore.digest import PackId, digest_of
+from artifactstore.pack.format import ChunkKind, context_of, iter_records, parse_pack, parse_tail
+from artifactstore.pack.writer import PackBuilder
 from artifactstore.testing.strategies import SMALL_CUT, seeded_bytes
 
 PACK = Path(__file__).with_name("format-1.pack")
@@ -46,7 +46,7 @@ def build() -> PackBuilder:
     builder = PackBuilder(store_id=STORE, nonce=NONCE, capacity_bytes=1 << 16)
     for kind, codec, raw in CHUNKS:
         encoded = FRAME if codec is Codec.ZSTD else raw
-        digest = digests_of(kind, [raw])[0]
+        digest = digest_of(context_of(kind), raw)
         builder.add(kind=kind, digest=digest, codec=codec, encoded=encoded, raw_length=len(raw))
     return builder
 

@@ -111,7 +111,7 @@ def test_packs_of_uploads_that_did_not_commit_come_back_newest_first(state: Loca
 def test_packs_of_a_committed_upload_are_pending_no_longer_but_remembered(state: LocalState) -> None:
     state.record_pack(STORE, pack(1), tx="one")
     state.record_pack(STORE, pack(2), tx="two")
-    state.mark_committed(STORE, "one")
+    state.mark_packs_committed(STORE, [pack(1).pack])
     assert state.pending_packs(STORE) == [pack(2)]
     assert state.recorded_pack(STORE, pack(1).pack) == pack(1)
     state.mark_packs_committed(STORE, [pack(2).pack])
@@ -122,16 +122,15 @@ def test_the_lowest_collection_run_of_a_pack_is_kept_for_good(state: LocalState)
     """Fault 138: the *d* beside a pack is that of the upload that put it."""
     state.record_pack(STORE, pack(1, done_run=5), tx="t")
     state.record_pack(STORE, pack(1, done_run=9), tx="u")
-    assert state.pack_done_run(STORE, pack(1).pack) == 5
+    assert state.recorded_pack(STORE, pack(1).pack) == pack(1, done_run=5)
     state.record_pack(STORE, pack(1, done_run=-1), tx="v")
-    assert state.pack_done_run(STORE, pack(1).pack) == -1
+    assert state.recorded_pack(STORE, pack(1).pack) == pack(1, done_run=-1)
 
 
 def test_packs_that_are_gone_are_forgotten(state: LocalState) -> None:
     state.record_pack(STORE, pack(1), tx="t")
     state.forget_packs(STORE, [pack(1).pack])
     assert state.recorded_pack(STORE, pack(1).pack) is None
-    assert state.pack_done_run(STORE, pack(1).pack) is None
 
 
 # -- directories -------------------------------------------------------------------------------------
@@ -305,7 +304,9 @@ os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     with LocalState(tmp_path) as state:
-        assert state.pack_done_run(STORE, PackId(b"p" * 20)) == 3
+        recorded = state.recorded_pack(STORE, PackId(b"p" * 20))
+    assert recorded is not None
+    assert recorded.done_run == 3
 
 
 def test_threads_and_processes_share_it(tmp_path: Path, clock: VirtualClock) -> None:

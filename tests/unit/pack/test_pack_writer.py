@@ -5,7 +5,7 @@ import mmap
 
 import pytest
 
-from artifactstore.codec import Codec, Compression, encode
+from artifactstore.codec import Codec, encode
 from artifactstore.digest import CHUNK_CONTEXT, Digest, digest_of
 from artifactstore.errors import CorruptData
 from artifactstore.pack.format import (
@@ -16,16 +16,10 @@ from artifactstore.pack.format import (
     ROW_BYTES,
     TRAILER_BYTES,
     ChunkKind,
+    context_of,
     parse_pack,
 )
-from artifactstore.pack.writer import (
-    NewChunk,
-    PackBuilder,
-    SealedPack,
-    digests_of,
-    encode_chunks,
-    verify_sealed,
-)
+from artifactstore.pack.writer import AddedChunk, PackBuilder, SealedPack, verify_sealed
 from artifactstore.testing.strategies import build_pack, seeded_bytes
 
 STORE = b"sixteen byte id."
@@ -36,9 +30,9 @@ def builder(capacity_bytes: int = 1 << 20, nonce: bytes = b"sixteen nonce by") -
     return PackBuilder(store_id=STORE, nonce=nonce, capacity_bytes=capacity_bytes)
 
 
-def put(target: PackBuilder, raw: bytes, kind: ChunkKind = ChunkKind.CONTENT) -> None:
-    digest = digests_of(kind, [raw])[0]
-    target.add(kind=kind, digest=digest, codec=Codec.RAW, encoded=raw, raw_length=len(raw))
+def put(target: PackBuilder, raw: bytes, kind: ChunkKind = ChunkKind.CONTENT) -> AddedChunk:
+    digest = digest_of(context_of(kind), raw)
+    return target.add(kind=kind, digest=digest, codec=Codec.RAW, encoded=raw, raw_length=len(raw))
 
 
 def writable(sealed: SealedPack) -> mmap.mmap:
@@ -50,9 +44,7 @@ def writable(sealed: SealedPack) -> mmap.mmap:
 
 def test_chunks_are_numbered_and_placed_in_order():
     target = builder()
-    digests = digests_of(ChunkKind.CONTENT, [b"a"])
-    first = target.add_many(ChunkKind.CONTENT, encode_chunks(digests, [b"a"], Compression.NONE))
-    assert first == [(0, HEADER_BYTES, RECORD_HEADER_BYTES + 1)]
+    assert put(target, b"a") == (0, HEADER_BYTES, RECORD_HEADER_BYTES + 1)
     added = target.add(kind=ChunkKind.BLOCK, digest=Digest(bytes(32)), codec=Codec.RAW, encoded=b"bc", raw_length=2)
     assert added == (1, HEADER_BYTES + RECORD_HEADER_BYTES + 1, RECORD_HEADER_BYTES + 2)
     assert (target.row_count, target.body_bytes) == (2, added.offset + added.stored_length)
@@ -91,39 +83,11 @@ def test_a_chunk_larger_than_the_capacity_makes_a_pack_of_its_own():
 
 def test_rows_are_limited_whatever_their_size():
     target = builder(32 << 20)
-    chunk = NewChunk(Digest(bytes(32)), Codec.RAW, b"x", 1)
-    assert len(target.add_many(ChunkKind.CONTENT, [chunk] * (MAX_ROWS + 5))) == MAX_ROWS
+    for _ in range(MAX_ROWS):
+        put(target, b"x")
     assert not target.fits(1)
     sealed = target.seal()
     assert len(parse_pack(sealed.pack, sealed.body)) == MAX_ROWS
-
-
-def test_adding_many_stops_where_the_pack_is_full_and_goes_on_in_the_next():
-    raws = [seeded_bytes(str(number), 400) for number in range(10)]
-    rest = encode_chunks(digests_of(ChunkKind.CONTENT, raws), raws, Compression.AUTO)
-    target = builder(2000)
-    counts = []
-    while rest:
-        counts.append(len(target.add_many(ChunkKind.CONTENT, rest)))
-        rest = rest[counts[-1] :]
-        verify_sealed(target.seal(), max_raw_length=400)
-        target.reset(bytes([len(counts)]) * 16)
-    assert counts == [4, 4, 2]
-
-
-def test_adding_many_equals_adding_each():
-    raws = [TEXT, seeded_bytes("noise", 900), b"x", TEXT[3:]]
-    digests = digests_of(ChunkKind.CONTENT, raws)
-    one, many = builder(), builder()
-    for digest, codec, encoded, raw_length in encode_chunks(digests, raws, Compression.ZSTD):
-        one.add(kind=ChunkKind.CONTENT, digest=digest, codec=codec, encoded=encoded, raw_length=raw_length)
-    many.add_many(ChunkKind.CONTENT, encode_chunks(digests, raws, Compression.ZSTD))
-    assert one.seal().body == many.seal().body
-
-
-def test_digests_and_chunks_must_be_as_many():
-    with pytest.raises(ValueError, match="zip"):
-        encode_chunks([], [b"x"], Compression.AUTO)
 
 
 def test_a_reused_builder_writes_what_a_new_one_would():
@@ -164,8 +128,6 @@ def test_a_sealed_pack_takes_no_more_and_an_empty_one_is_not_sealed():
         target.seal()
     with pytest.raises(ValueError, match="sealed"):
         put(target, b"y")
-    with pytest.raises(ValueError, match="sealed"):
-        target.add_many(ChunkKind.CONTENT, [])
 
 
 def test_a_sealed_body_is_read_only():
