@@ -4,6 +4,7 @@ import contextlib
 import mmap
 import os
 import pathlib
+import signal
 import subprocess
 import warnings
 from collections.abc import Iterator
@@ -52,6 +53,9 @@ _SERVER_DIRECTORY = "s3-server"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts background jobs with SIGINT ignored, and the programs that tests interrupt would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[CANARIES] = Canaries()
 
 
