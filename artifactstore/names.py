@@ -36,6 +36,10 @@ class Name:
     text: str
 
     def __post_init__(self) -> None:
+        if not self.text:
+            raise InvalidName("a name can't be empty")
+        if ":" in self.text or "@" in self.text:
+            raise InvalidName(f"{self.text!r} says which version, and just a name is meant here")
         segments = self.text.split("/")
         if len(segments) > MAX_FOLDER_DEPTH + 1:
             raise InvalidName(f"name {self.text!r} is more than {MAX_FOLDER_DEPTH} folders deep")
@@ -169,6 +173,18 @@ def parse_reference(text: str) -> Reference:
         except ValueError as error:
             raise InvalidName(f"reference {text!r}: {error}") from error
     return Reference(name=Name(text[:at]), version=version, path=_inside(text, inside))
+
+
+def parse_whole(text: str) -> Reference:
+    """Read a reference to a whole version, for what can't be done to a part of one.
+
+    Raises:
+        InvalidName: ``text`` is no reference, or has a path inside.
+    """
+    reference = parse_reference(text)
+    if reference.path:
+        raise InvalidName(f"{text!r} has a path inside a version, and a whole version is meant here")
+    return reference
 
 
 def _inside(text: str, inside: str) -> bytes:

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -30,7 +30,8 @@ from artifactstore.initialise import initialise
 from artifactstore.keys import STORE
 from artifactstore.manifest.diff import Change, diff_blocks, diff_entries
 from artifactstore.manifest.model import Entry
-from artifactstore.names import Name, Reference, parse_reference
+from artifactstore.names import Name, Reference, parse_reference, parse_whole
+from artifactstore.overlap import check_destination, check_sources, exclusions, store_in_sources
 from artifactstore.reading import open_file
 from artifactstore.results import (
     AliasInfo,
@@ -48,7 +49,7 @@ from artifactstore.transaction.store_record import read_settings, read_store
 from artifactstore.transaction.upload import Strategy
 from artifactstore.transfer.compare import local_entries
 from artifactstore.transfer.context import StoreContext
-from artifactstore.transfer.found import FollowLinks, OnError
+from artifactstore.transfer.found import FollowLinks, OnError, Scan, ScanOptions
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import author
@@ -124,7 +125,8 @@ class Store:
         clock: Clock = SYSTEM_CLOCK,
         options: StoreOptions = _DEFAULT_OPTIONS,
     ) -> None:
-        self.url: Final = backend.url
+        # Local state files by it, as text: a path need not be text.
+        self.url: Final = backend.url.encode("utf-8", "backslashreplace").decode("utf-8")
         self._location = url
         self._backend = backend
         self._clock = clock
@@ -228,10 +230,14 @@ class Store:
         """
         target = Name(name)
         many = [sources] if isinstance(sources, (str, bytes, os.PathLike)) else list(sources)
+        check_sources(many, store_path=self._path)
         settings = self._prepare_for_push(dry_run=options.dry_run)
         if self.record.folds_case:
             check_case(self._backend, target)
-        return push(self._context(settings), many, target, options=options, progress=progress)
+        own = store_in_sources(many, store_path=self._path)
+        options = replace(options, exclude=(*options.exclude, *exclusions(own)))
+        done = push(self._context(settings), many, target, options=options, progress=progress)
+        return replace(done, notices=(*done.notices, *own))
 
     def pull(
         self,
@@ -248,6 +254,7 @@ class Store:
             As `transfer.pull.pull`.
         """
         parsed = parse_reference(reference)
+        check_destination(parsed, destination, store_path=self._path, deletes=options.delete)
         return pull(self._context(), parsed, destination, options=options, progress=progress)
 
     def open(self, reference: str) -> io.BufferedReader:
@@ -292,8 +299,13 @@ class Store:
         return asked.result()[1]
 
     def _may_be_made(self) -> bool:
-        path = local_path_of(self._location)
+        path = self._path
         return path is not None and (not os.path.lexists(path) or (os.path.isdir(path) and not os.listdir(path)))
+
+    @property
+    def _path(self) -> str | None:
+        """The folder of a local store."""
+        return local_path_of(self._location)
 
     # -- looking -------------------------------------------------------------------------------------
 
@@ -306,8 +318,12 @@ class Store:
         return self._catalog().versions(Name(name))
 
     def show(self, reference: str) -> VersionInfo:
-        """Everything known about one version."""
-        return self._catalog().version(parse_reference(reference))
+        """Everything known about one version.
+
+        Raises:
+            InvalidName: No reference, or one to a path inside a version.
+        """
+        return self._catalog().version(parse_whole(reference))
 
     def files(self, reference: str) -> Iterator[Entry]:
         """The entries of a version, or below a path of it, in order.
@@ -346,8 +362,10 @@ class Store:
         """A directory against what it was last pushed or pulled as, or against a version.
 
         Raises:
+            SourceNotFound: It is not there.
             NameNotFound: It was never pushed or pulled, as far as is known here.
         """
+        check_sources([directory], store_path=None)
         if reference is not None:
             changes = self.diff(reference, Path(directory))
             return StatusReport(directory=os.fspath(directory), version=reference, changes=changes)
@@ -359,15 +377,19 @@ class Store:
                 f"{directory} was not pushed or pulled yet, as far as is known here",
                 next_step="Name a version to compare it with: artifactstore status DIR NAME",
             )
-        found = scan([directory], clock=self._clock)
+        found = self._scan(directory)
         name, _, inside = synced.name.partition("//")
         version = f"{name}:v{synced.slot}" + (f"/{inside}" if inside else "")
         changes = diff_entries(entries, local_entries(context, found, cut=context.cut))
         return StatusReport(directory=os.fspath(directory), version=version, changes=changes)
 
     def _diff_directory(self, old: Iterable[Entry], directory: os.PathLike[str], *, cut: str) -> Iterator[Change]:
-        found = scan([directory], clock=self._clock)
+        found = self._scan(directory)
         return diff_entries(old, local_entries(self._context(), found, cut=parse_cut_function(cut)))
+
+    def _scan(self, directory: os.PathLike[str] | str) -> Scan:
+        own = store_in_sources([directory], store_path=self._path)
+        return scan([directory], options=ScanOptions(exclude=exclusions(own)), clock=self._clock)
 
     def _entries_below(self, tree: StoredTree, reference: Reference) -> Iterator[Entry]:
         """Entries below the reference's path, their paths relative to it."""
@@ -385,19 +407,36 @@ class Store:
         return self._catalog().aliases(Name(name))
 
     def set_alias(self, reference: str, alias: str) -> AliasInfo:
-        """Make an alias point to a version."""
+        """Make an alias point to a version.
+
+        Raises:
+            InvalidName: No reference, or one to a path inside a version; no alias.
+        """
+        target = parse_whole(reference)
         self._prepare_for_write()
-        return self._catalog().set_alias(parse_reference(reference), alias, author=author())
+        return self._catalog().set_alias(target, alias, author=author())
 
     def remove(self, reference: str, *, options: RemoveOptions = _DEFAULT_REMOVE) -> RemoveResult:
-        """Delete a version, or with `RemoveOptions.all_versions` all of them. Space returns with garbage collection."""
+        """Delete a version, or with `RemoveOptions.all_versions` all of them. Space returns with garbage collection.
+
+        Raises:
+            InvalidName: No reference, or one to a path inside a version: versions are deleted whole.
+        """
+        target = parse_whole(reference)
         if not options.dry_run:
             self._prepare_for_write()
-        return self._catalog().remove(parse_reference(reference), options=options, author=author())
+        return self._catalog().remove(target, options=options, author=author())
 
     def usage(self, reference: str | None = None) -> Usage:
-        """What a version, a name or the whole store takes."""
-        return self._catalog().usage(parse_reference(reference) if reference else None)
+        """What a version (``name:v3``, ``name:latest``), all versions of a name, or the whole store take.
+
+        Raises:
+            InvalidName: No reference, or one to a path inside a version.
+        """
+        if not reference:
+            return self._catalog().usage(None)
+        target = parse_whole(reference)
+        return self._catalog().usage(target, all_versions=reference == target.name.text)
 
     def _catalog(self) -> Catalog:
         self.record  # noqa: B018 - a store that is not there, or is newer, says so before anything else
