@@ -1,0 +1,163 @@
+"""Keys of objects: one spelling of each, the newest first in a listing, nothing outside the store."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from artifactstore.backend.protocol import check_object_key
+from artifactstore.digest import Digest, PackId
+from artifactstore.errors import InvalidName
+from artifactstore.keys import (
+    MAX_KEY_BYTES,
+    NameKeys,
+    TxId,
+    check_key_length,
+    counted,
+    folder_record_key,
+    label_key,
+    landmark_key,
+    landmark_prefix,
+    moved_key,
+    outcome_key,
+    pack_key,
+    parse_counted,
+    parse_pack_key,
+    parse_run_key,
+    parse_slot_key,
+    parse_tx_id,
+    parse_version_key,
+    root_key,
+    run_key,
+    store_setting_key,
+)
+from artifactstore.names import Name
+
+PACK = PackId(bytes(range(20)))
+TX = TxId("0123456789abcdef" * 2)
+DIGEST = Digest(bytes(range(32)))
+numbers = st.integers(0, 10**16 - 1)
+segments = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True)
+names = st.lists(segments, min_size=1, max_size=9).map("/".join).map(Name)
+
+
+def test_keys_are_those_of_the_format() -> None:
+    """docs/format.md, "Objects and keys"."""
+    assert counted(3) == "9999999999999996-3"
+    assert pack_key(PACK) == f"packs/00/{PACK.hex()}"
+    assert moved_key(PACK) == f"packs/00/{PACK.hex()}.moved"
+    assert root_key(TX) == f"tx/01/{TX}/root"
+    assert outcome_key(TX) == f"tx/01/{TX}/outcome"
+    assert store_setting_key(1) == "store/9999999999999998-1"
+    assert run_key(0, "list") == "gc/9999999999999999-0/list"
+    assert landmark_key(DIGEST, TX, PACK) == f"landmarks/00/{DIGEST.hex()}/{TX}/{PACK.hex()}"
+    assert landmark_key(DIGEST, TX, PACK).startswith(landmark_prefix(DIGEST))
+    assert folder_record_key("a/b", 2) == "names/a/b/.folder/9999999999999997-2"
+    keys = NameKeys(Name("team/model"))
+    assert keys.slot(3) == "names/team/@model/v/9999999999999996-3"
+    assert keys.tombstone(3) == "names/team/@model/v/9999999999999996-3.deleted"
+    assert keys.alias_move("prod", 1) == "names/team/@model/alias/prod/9999999999999998-1"
+    assert keys.edit(3, 1) == "names/team/@model/meta/9999999999999996-3/9999999999999998-1"
+    assert NameKeys(Name("top")).slot(1) == "names/@top/v/9999999999999998-1"
+    assert label_key("good", Name("team/model"), 3, 0, on=True) == (
+        "labels/good/team/@model/9999999999999996-3/9999999999999999-0.on"
+    )
+
+
+@given(numbers, numbers)
+def test_the_newest_lists_first(one: int, other: int) -> None:
+    assert (one < other) == (counted(one) > counted(other))
+    assert parse_counted(counted(one)) == one
+
+
+@pytest.mark.parametrize("number", [-1, 10**16])
+def test_number_that_does_not_fit_is_refused(number: int) -> None:
+    with pytest.raises(ValueError, match="can't stand in a key"):
+        counted(number)
+
+
+@given(st.text(max_size=30))
+@example("9999999999999996-4")
+@example("9999999999999996-03")
+@example("٩999999999999996-3")
+@example("9999999999999996-3\n")
+@example("9999999999999996-+3")
+def test_number_has_one_spelling(text: str) -> None:
+    number = parse_counted(text)
+    assert number is None or counted(number) == text
+
+
+@given(names, numbers)
+def test_slot_key_leads_back_to_its_name_and_number(name: Name, number: int) -> None:
+    keys = NameKeys(name)
+    assert parse_version_key(keys.slot(number)) == (name, number)
+    assert parse_version_key(keys.tombstone(number)) is None
+    assert parse_slot_key(keys.slot(number), keys.slots) == (number, False)
+    assert parse_slot_key(keys.tombstone(number), keys.slots) == (number, True)
+    check_object_key(keys.slot(number))
+
+
+@given(names, names)
+def test_names_share_no_key(one: Name, other: Name) -> None:
+    """Not even a folder of one with the other: `a` and `a/b`, `a` and `a.b`."""
+    mine, theirs = NameKeys(one).prefix, NameKeys(other).prefix
+    assert mine == theirs if one == other else not mine.startswith(theirs)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "names/@n/v/9999999999999998-1.deleted",
+        "names/@n/v/9999999999999998-2",
+        "names/@n/v/",
+        "names/n/v/9999999999999998-1",
+        "names/@../v/9999999999999998-1",
+        "names/.jobs/1/dir/@k/v/9999999999999998-1",
+        "names/@n/alias/v/9999999999999998-1",
+        "other/@n/v/9999999999999998-1",
+        "names//@n/v/9999999999999998-1",
+    ],
+)
+def test_foreign_key_is_no_version(key: str) -> None:
+    assert parse_version_key(key) is None
+
+
+def test_pack_key_leads_back_to_its_pack_and_nothing_else_does() -> None:
+    assert parse_pack_key(pack_key(PACK)) == PACK
+    for key in (
+        moved_key(PACK),
+        pack_key(PACK).upper(),
+        f"packs/01/{PACK.hex()}",
+        f"packs/{PACK.hex()}",
+        f"packs/00/{PACK.hex()[:-1]}",
+        f"packs/00/{PACK.hex()}/x",
+        "packs/00/",
+        "",
+    ):
+        assert parse_pack_key(key) is None, key
+
+
+@given(numbers, st.sampled_from(["list", "delete", "done", "decided"]))
+def test_run_key_leads_back_to_its_run(number: int, record: str) -> None:
+    assert parse_run_key(run_key(number, record)) == (number, record)
+    assert parse_run_key(f"gc/x{record}/{record}") is None
+
+
+@pytest.mark.parametrize("text", ["", TX[:-1], TX + "0", TX.upper(), TX[:-1] + "g", TX + "\n"])
+def test_transaction_has_one_spelling(text: str) -> None:
+    assert parse_tx_id(TX) == TX
+    with pytest.raises(ValueError, match="not a transaction id"):
+        parse_tx_id(text)
+
+
+def test_name_whose_longest_key_would_be_too_long_is_refused() -> None:
+    """Fault 101."""
+    fits = Name("/".join(["x" * 80] * 8))
+    check_key_length(fits)
+    too_long = Name("/".join(["x" * 128] * 6))
+    with pytest.raises(InvalidName, match="over 900"):
+        check_key_length(too_long)
+    keys = NameKeys(fits)
+    label = label_key("x" * 128, fits, 1, 1, on=False)
+    longest = max(keys.tombstone(1), keys.alias_move("x" * 128, 1), keys.edit(1, 1), label, key=len)
+    assert len(longest) <= MAX_KEY_BYTES
+    assert longest.startswith("labels/")
