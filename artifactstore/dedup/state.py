@@ -171,11 +171,16 @@ class LocalState:
 
     # -- directories ---------------------------------------------------------------------------------
 
-    def load_directory(self, store_id: bytes, path: bytes) -> DirectoryRows | None:
-        """What is remembered of the files in the directory with this absolute path."""
-        return self.load_directories(store_id, [path]).get(path)
+    def load_directory(self, store_id: bytes, path: bytes, *, cut: str) -> DirectoryRows | None:
+        """What is remembered of the files in the directory with this absolute path.
 
-    def load_directories(self, store_id: bytes, paths: Sequence[bytes]) -> dict[bytes, DirectoryRows]:
+        Args:
+            cut: The cut function that file digests and places must be of. Those of another one say nothing, and its
+                chunks may be longer than any reader takes.
+        """
+        return self.load_directories(store_id, [path], cut=cut).get(path)
+
+    def load_directories(self, store_id: bytes, paths: Sequence[bytes], *, cut: str) -> dict[bytes, DirectoryRows]:
         """As `load_directory`, for many; those of which nothing is remembered are left out."""
         now = self._clock.now()
         loaded: dict[bytes, DirectoryRows] = {}
@@ -185,7 +190,7 @@ class LocalState:
             marks = ",".join("?" * len(batch))
             query = f"SELECT path, seen_at, rows FROM directories WHERE store = ? AND path IN ({marks})"  # noqa: S608
             for path, seen_at, data in self._database.select(query, (store_id, *batch), _directory):
-                rows = decode_rows(data, store_id + path)
+                rows = decode_rows(data, _rows_key(store_id, path, cut))
                 if rows is not None:
                     loaded[path] = rows
                 if seen_at < now - _DAY_SECONDS:
@@ -195,12 +200,19 @@ class LocalState:
             self._database.write([(seen, (now, store_id, path)) for path in stale])
         return loaded
 
-    def save_directories(self, store_id: bytes, directories: Mapping[bytes, DirectoryRows]) -> None:
-        """Remember the files of these directories (by absolute path) in place of what was remembered of them."""
+    def save_directories(self, store_id: bytes, directories: Mapping[bytes, DirectoryRows], *, cut: str) -> None:
+        """Remember the files of these directories (by absolute path) in place of what was remembered of them.
+
+        Args:
+            cut: The cut function by which they were cut.
+        """
         now = self._clock.now()
         query = "INSERT OR REPLACE INTO directories VALUES (?, ?, ?, ?)"
         self._database.write(
-            [(query, (store_id, path, now, rows.encode(store_id + path))) for path, rows in directories.items()]
+            [
+                (query, (store_id, path, now, rows.encode(_rows_key(store_id, path, cut))))
+                for path, rows in directories.items()
+            ]
         )
         self._prune(now)
 
@@ -307,6 +319,11 @@ _SELECT_PACKS: Final = "SELECT pack, done_run, object_bytes, table_bytes FROM pa
 _SELECT_SYNCED: Final = (
     "SELECT store, directory, name, slot, tx, content_digest, signature, is_settled, url, recorded_at FROM synced"
 )
+
+
+def _rows_key(store_id: bytes, path: bytes, cut: str) -> bytes:
+    """What remembered rows are bound to: under any other key they are a miss."""
+    return store_id + cut.encode() + b"\0" + path
 
 
 def _recorded(row: Row) -> RecordedPack:

@@ -21,10 +21,8 @@ def local_entries(context: StoreContext, scan: Scan, *, cut: CutFunction) -> lis
     Raises:
         SourceError: A file can't be read, or kept changing.
     """
-    remembered: dict[bytes, DirectoryRows] = {}
-    if cut == context.cut:  # file digests of another cut function say nothing here
-        paths = [directory.absolute for directory in scan.directories]
-        remembered = context.state.load_directories(context.store_id, paths)
+    paths = [directory.absolute for directory in scan.directories]
+    remembered = context.state.load_directories(context.store_id, paths, cut=str(cut))
     rows_of = [remembered.get(directory.absolute) for directory in scan.directories]
     entries: list[Entry | None] = [_without_reading(found, rows_of[found.directory]) for found in scan.found]
     to_read = [(row, scan.found[row]) for row, entry in enumerate(entries) if entry is None]

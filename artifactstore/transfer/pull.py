@@ -74,7 +74,7 @@ def pull(
     version, root = open_watched(context, reference)
     tree = StoredTree(context.backend, root, version=version.text, pool=context.requests)
     target = os.path.abspath(os.fsencode(destination if destination is not None else _default(tree, reference)))
-    place = _Place(context, os.path.realpath(target), version, reference.path)
+    place = _Place(context, os.path.realpath(target), version, reference.path, cut=root.cut)
     looked_at = context.clock.now()
     done = download(
         tree,
@@ -82,7 +82,7 @@ def pull(
         target,
         prefix=reference.path,
         base=place.base(),
-        known=RememberedFiles(context.state, context.store_id, place.directory),
+        known=RememberedFiles(context.state, context.store_id, place.directory, cut=root.cut),
         options=options,
         means=Means(
             jobs=DEFAULT_JOBS, budget_bytes=context.memory_bytes // 2, clock=context.clock, progress=progress
@@ -106,8 +106,9 @@ def _default(tree: StoredTree, reference: Reference) -> bytes:
 class _Place:
     """A destination, as local state knows it."""
 
-    def __init__(self, context: StoreContext, directory: bytes, version: Version, path: bytes) -> None:
+    def __init__(self, context: StoreContext, directory: bytes, version: Version, path: bytes, *, cut: str) -> None:
         self.directory = directory
+        self._cut = cut
         self._context = context
         self._version = version
         self._name = synced_name(version.name.text, path)
@@ -126,7 +127,7 @@ class _Place:
         """
         context, version = self._context, self._version
         rows = _rows(self.directory, done, looked_at=looked_at, written_at=context.clock.now())
-        context.state.save_directories(context.store_id, rows)
+        context.state.save_directories(context.store_id, rows, cut=self._cut)
         synced = Synced(
             store_id=context.store_id,
             directory=self.directory,
@@ -149,17 +150,21 @@ def synced_name(name: str, path: bytes) -> str:
 class RememberedFiles:
     """Digests of files that did not change since they were last pushed or pulled (`survey.KnownFiles`)."""
 
-    def __init__(self, state: LocalState, store_id: bytes, root: bytes) -> None:
+    def __init__(self, state: LocalState, store_id: bytes, root: bytes, *, cut: str) -> None:
+        """``cut`` is the version's cut function: file digests of another one say nothing."""
         self._state = state
         self._store_id = store_id
         self._root = root
+        self._cut = cut
         self._rows: dict[bytes, DirectoryRows | None] = {}
 
     def digest(self, path: bytes, fact: LocalFact) -> bytes:
         """The digest of the file at ``path`` while it is unchanged, else empty bytes."""
         folder, _, _ = path.rpartition(b"/")
         if folder not in self._rows:
-            self._rows[folder] = self._state.load_directory(self._store_id, _absolute(self._root, folder))
+            self._rows[folder] = self._state.load_directory(
+                self._store_id, _absolute(self._root, folder), cut=self._cut
+            )
         rows = self._rows[folder]
         if rows is None:
             return b""

@@ -295,7 +295,7 @@ class _Push:
         if self._options.checksum:
             return {}
         paths = [directory.absolute for directory in self._scan.directories]
-        return self._context.state.load_directories(self._context.store_id, paths)
+        return self._context.state.load_directories(self._context.store_id, paths, cut=str(self._context.cut))
 
     def _known_files(self, remembered: dict[bytes, DirectoryRows]) -> list[KnownFile | None]:
         rows_of = [remembered.get(directory.absolute) for directory in self._scan.directories]
@@ -332,7 +332,7 @@ class _Push:
             return
         packs = {PackId(row.pack) for row in (*self._sent, *content.pack_rows())}
         context.state.mark_packs_committed(context.store_id, packs)
-        context.state.save_directories(context.store_id, self._rows_to_remember(content))
+        context.state.save_directories(context.store_id, self._rows_to_remember(content), cut=str(context.cut))
         if not content.skipped:
             synced = Synced(
                 store_id=context.store_id,

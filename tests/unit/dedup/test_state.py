@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from artifactstore.chunking import DEFAULT_CUT
 from artifactstore.dedup.packs import RecordedPack
 from artifactstore.dedup.rows import DirectoryRows, DirectoryRowsBuilder
 from artifactstore.dedup.state import STATE_VARIABLE, LocalState, Synced, default_state_folder
@@ -26,6 +27,9 @@ DAY = 86_400
 
 def pack(number: int, *, done_run: int = 3) -> RecordedPack:
     return RecordedPack(pack=PackId(bytes([number]) * 20), done_run=done_run, object_bytes=1000, table_bytes=81)
+
+
+CUT = str(DEFAULT_CUT)
 
 
 def found(name: bytes = b"file") -> Found:
@@ -80,11 +84,11 @@ def state(tmp_path: Path, clock: VirtualClock, warnings: list[str]) -> Iterator[
 def use(state: LocalState) -> bool:
     """A bit of everything; whether what was written could be read back."""
     state.record_pack(STORE, pack(1), tx="t")
-    state.save_directories(STORE, {b"/d": rows(b"file")})
+    state.save_directories(STORE, {b"/d": rows(b"file")}, cut=CUT)
     state.record_synced(synced(), ENTRIES)
     state.pin_store("s3://bucket", STORE)
     state.note_seen(STORE, "name", 4)
-    loaded = state.load_directory(STORE, b"/d")
+    loaded = state.load_directory(STORE, b"/d", cut=CUT)
     last = state.last_synced(b"/work/model")
     return (
         [p.pack for p in state.pending_packs(STORE)] == [pack(1).pack]
@@ -137,32 +141,33 @@ def test_packs_that_are_gone_are_forgotten(state: LocalState) -> None:
 
 
 def test_directories_are_remembered_by_store_and_path(state: LocalState) -> None:
-    state.save_directories(STORE, {b"/a": rows(b"x"), b"/a/\xff": rows(b"y", b"z")})
-    loaded = state.load_directories(STORE, [b"/a", b"/a/\xff", b"/b"])
+    state.save_directories(STORE, {b"/a": rows(b"x"), b"/a/\xff": rows(b"y", b"z")}, cut=CUT)
+    loaded = state.load_directories(STORE, [b"/a", b"/a/\xff", b"/b"], cut=CUT)
     assert {path: directory.names for path, directory in loaded.items()} == {b"/a": (b"x",), b"/a/\xff": (b"y", b"z")}
-    assert state.load_directory(OTHER_STORE, b"/a") is None
+    assert state.load_directory(OTHER_STORE, b"/a", cut=CUT) is None
+    assert state.load_directory(STORE, b"/a", cut="another one") is None
 
 
 def test_saving_replaces_one_directory_and_leaves_those_above_and_below(state: LocalState) -> None:
-    state.save_directories(STORE, {b"/a": rows(b"x"), b"/a/b": rows(b"y"), b"/a/b/c": rows(b"z")})
-    state.save_directories(STORE, {b"/a/b": rows(b"new")})
-    loaded = state.load_directories(STORE, [b"/a", b"/a/b", b"/a/b/c"])
+    state.save_directories(STORE, {b"/a": rows(b"x"), b"/a/b": rows(b"y"), b"/a/b/c": rows(b"z")}, cut=CUT)
+    state.save_directories(STORE, {b"/a/b": rows(b"new")}, cut=CUT)
+    loaded = state.load_directories(STORE, [b"/a", b"/a/b", b"/a/b/c"], cut=CUT)
     assert [loaded[path].names for path in sorted(loaded)] == [(b"x",), (b"new",), (b"z",)]
 
 
 def test_thousands_of_directories_are_loaded_at_once(state: LocalState) -> None:
     paths = [b"/d%d" % n for n in range(2500)]
-    state.save_directories(STORE, {path: rows(b"x") for path in paths})
-    assert len(state.load_directories(STORE, paths)) == 2500
+    state.save_directories(STORE, {path: rows(b"x") for path in paths}, cut=CUT)
+    assert len(state.load_directories(STORE, paths, cut=CUT)) == 2500
 
 
 def test_directories_not_seen_for_three_months_are_dropped(state: LocalState, clock: VirtualClock) -> None:
-    state.save_directories(STORE, {b"/old": rows(b"x"), b"/seen": rows(b"x")})
+    state.save_directories(STORE, {b"/old": rows(b"x"), b"/seen": rows(b"x")}, cut=CUT)
     clock.sleep(60 * DAY)
-    assert state.load_directory(STORE, b"/seen") is not None
+    assert state.load_directory(STORE, b"/seen", cut=CUT) is not None
     clock.sleep(31 * DAY)
-    state.save_directories(STORE, {b"/new": rows(b"x")})
-    assert sorted(state.load_directories(STORE, [b"/old", b"/seen", b"/new"])) == [b"/new", b"/seen"]
+    state.save_directories(STORE, {b"/new": rows(b"x")}, cut=CUT)
+    assert sorted(state.load_directories(STORE, [b"/old", b"/seen", b"/new"], cut=CUT)) == [b"/new", b"/seen"]
 
 
 def test_growth_is_bounded_by_dropping_what_was_not_seen_for_longest(
@@ -170,11 +175,11 @@ def test_growth_is_bounded_by_dropping_what_was_not_seen_for_longest(
 ) -> None:
     monkeypatch.setattr("artifactstore.dedup.state._MAX_BYTES", 1)
     for number in range(4):
-        state.save_directories(STORE, {b"/%d" % number: rows(b"x")})
+        state.save_directories(STORE, {b"/%d" % number: rows(b"x")}, cut=CUT)
         clock.sleep(3600)
     clock.sleep(DAY)
-    state.save_directories(STORE, {b"/new": rows(b"x")})
-    kept = state.load_directories(STORE, [b"/0", b"/1", b"/2", b"/3", b"/new"])
+    state.save_directories(STORE, {b"/new": rows(b"x")}, cut=CUT)
+    kept = state.load_directories(STORE, [b"/0", b"/1", b"/2", b"/3", b"/new"], cut=CUT)
     assert b"/new" in kept and b"/3" in kept and b"/0" not in kept
 
 
@@ -390,7 +395,7 @@ def test_rows_damaged_behind_the_back_of_the_database_are_a_miss(tmp_path: Path)
         last = state.last_synced(b"/work/model")
         assert last is not None
         assert state.synced_entries(last) is None
-        assert state.load_directory(STORE, b"/d") is None
+        assert state.load_directory(STORE, b"/d", cut=CUT) is None
 
 
 def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:

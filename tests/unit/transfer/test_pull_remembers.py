@@ -29,7 +29,9 @@ def pull(world: StoreWorld, *, looked_seconds_after: float, seconds: float) -> t
     faulty = world.faulty(slow)
     with world.store(through=faulty) as store:
         store.pull("name", place)
-        rows = store._state.load_directory(bytes.fromhex(store.store_id), os.path.realpath(os.fsencode(place)))
+        rows = store._state.load_directory(
+            bytes.fromhex(store.store_id), os.path.realpath(os.fsencode(place)), cut=store.record.cut
+        )
     assert faulty.hits
     assert rows is not None
     return place, rows
