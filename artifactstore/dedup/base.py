@@ -7,7 +7,7 @@ a file in it changed.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 
 from artifactstore.backend.protocol import Backend
@@ -58,7 +58,7 @@ class TableLoader:
         numbers = {extent.pack for extent in extents if extent.pack != HOLE}
         return OldContent(extents, {n: self._tables[n] for n in numbers if n in self._tables}, self._known)
 
-    def load_recorded(self, recorded: Sequence[RecordedPack], adopt: Callable[[int], None]) -> list[PackId]:
+    def load_recorded(self, recorded: Sequence[RecordedPack]) -> list[PackId]:
         """Learn the packs of an earlier upload of this user that never committed.
 
         Reading a pack's tail from the storage is what shows that it is still there; one that is gone, or does not
@@ -70,11 +70,10 @@ class TableLoader:
         asked = [pack for pack in recorded if pack.pack not in self._loaded]
         rows = [PackRow(pack.pack, pack.object_bytes, pack.table_bytes, 0) for pack in asked]
         gone = []
-        for pack, row, table in zip(asked, rows, self._pool.map(self._read, rows), strict=True):
+        for pack, table in zip(asked, self._pool.map(self._read, rows), strict=True):
             self._loaded.add(pack.pack)
             if isinstance(table, Table):
-                adopt(pack.done_run)
-                self._packs.trust([row])
+                self._packs.trust_recorded(pack)
                 if (number := self._packs.number(pack.pack)) is not None:
                     self._learn(number, table)
             elif isinstance(table, ObjectNotFound):

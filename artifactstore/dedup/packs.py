@@ -91,6 +91,17 @@ class PackSet:
             if row.pack not in self._unusable:
                 self._seen[PackId(row.pack)] = row
 
+    def trust_recorded(self, recorded: RecordedPack) -> None:
+        """Rely on a pack that this user's uploads recorded and that has answered since `gc/` was looked at.
+
+        Its *d* is taken over first: without that a collection of its time would go unseen.
+        """
+        with self._lock:
+            self._adopt(recorded.done_run)
+            if recorded.pack not in self._unusable:
+                row = PackRow(recorded.pack, recorded.object_bytes, recorded.table_bytes, 0)
+                self._seen[recorded.pack] = row
+
     def ban(self, packs: Iterable[PackId]) -> None:
         """Never rely on these packs again in this upload: they are condemned, or too small to keep."""
         for pack in packs:
@@ -117,21 +128,16 @@ class PackSet:
 
     def _ask(self, pack: PackId) -> None:
         recorded = self._recorded(pack)
-        row = None
         if recorded is not None:
             try:
-                info = self._backend.head(pack_key(pack))
+                # Of another size it is damaged: not to be relied on.
+                if self._backend.head(pack_key(pack)).size_bytes == recorded.object_bytes:
+                    self.trust_recorded(recorded)
+                    return
             except ObjectNotFound:
                 pass  # collected since: a stale hint is a miss
-            else:
-                if info.size_bytes == recorded.object_bytes:  # else damaged: not to be relied on
-                    row = PackRow(pack, info.size_bytes, recorded.table_bytes, 0)
         with self._lock:
-            if row is None or recorded is None:
-                self._unusable.add(pack)
-            else:
-                self._adopt(recorded.done_run)
-                self._seen[pack] = row
+            self._unusable.add(pack)
 
     def number(self, pack: PackId) -> int | None:
         """The pack's number, or None when it may not be relied on. Asks the storage where that is not known yet."""

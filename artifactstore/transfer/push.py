@@ -242,7 +242,7 @@ class _Push:
         self._progress.phase(
             "uploading", total_files=len(self._scan.found), total_bytes=self._scan.content_bytes
         )
-        content.store(interrupted=self._interrupted(), adopt=upload.adopt)
+        content.store(interrupted=self._interrupted())
         context.state.forget_packs(context.store_id, content.gone)
         return content
 

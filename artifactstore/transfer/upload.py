@@ -6,7 +6,7 @@ lists, the blocks and, from `encode_root`, the root. `replace` goes through the 
 again for the files whose packs were condemned meanwhile.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -90,9 +90,13 @@ class ContentUpload:
     Args:
         base: The version it builds on, or None.
         remembered: What local state knows of the tree.
-        interrupted: Packs of earlier uploads of this user that never committed.
 
     Attributes:
+        skipped: Files that could not be read and were left out.
+        seen: By row of the scan, what each file that was read looked like after its last byte.
+        sent_bytes, sent_packs: Of all packs put, metadata included.
+        landmarks: Of the packs put, each with its pack.
+        saved_bytes: Content bytes that did not have to be stored.
         gone: Those of the interrupted uploads' packs that are not there any more.
     """
 
@@ -114,7 +118,6 @@ class ContentUpload:
         self._hints = remembered.packs
         self._on_error = on_error
         self._rows: dict[int, tuple[Entry, tuple[Extent, ...]]] = {}
-        self._list_places: dict[bytes, tuple[EntryPlaces, dict[int, int]]] = {}
         self._index = BlockIndex(blocks=())
         self._pages: list[tuple[BuiltPage, StoredChunk]] = []
         self._counts = Counts()
@@ -129,20 +132,19 @@ class ContentUpload:
 
     # -- content -------------------------------------------------------------------------------------
 
-    def store(self, *, interrupted: Sequence[RecordedPack], adopt: Callable[[int], None]) -> None:
+    def store(self, *, interrupted: Sequence[RecordedPack]) -> None:
         """Put everything the version needs, its metadata included, and wait until the storage has it.
 
         Args:
             interrupted: Packs of earlier uploads of this user that never committed; what still answers is reused.
-            adopt: Told the *d* of each of those.
 
         Raises:
             SourceError: A file can't be read, or kept changing.
             BackendError: A pack could not be stored.
         """
         to_read = self._without_other_names(self._reuse_known_files())
-        self._store_files(to_read, interrupted=interrupted, adopt=adopt)
-        self._store_other_names(adopt)
+        self._store_files(to_read, interrupted=interrupted)
+        self._store_other_names()
         self._leave_lost_packs()
         small = self._small_packs()
         if len(small) > MAX_SMALL_PACKS:
@@ -258,7 +260,7 @@ class ContentUpload:
         left = set(self._other_names)
         return [row for row in rows if row not in left]
 
-    def _store_other_names(self, adopt: Callable[[int], None]) -> None:
+    def _store_other_names(self) -> None:
         """Further names of files that were read: the same content, unless somebody broke the link meanwhile."""
         if not self._other_names:
             return
@@ -274,17 +276,15 @@ class ContentUpload:
             self._rows[row] = _entry(found, entry.digest, entry.xxh3), extents
             self.saved_bytes += found.size
             self._env.progress.advance(files=1, content_bytes=found.size, saved_bytes=found.size)
-        self._store_files(again, interrupted=(), adopt=adopt)
+        self._store_files(again)
 
-    def _store_files(
-        self, rows: Sequence[int], *, interrupted: Sequence[RecordedPack], adopt: Callable[[int], None]
-    ) -> None:
+    def _store_files(self, rows: Sequence[int], *, interrupted: Sequence[RecordedPack] = ()) -> None:
         """Read these rows and give every chunk of them a place."""
         if not rows:
             return
         known = KnownChunks()
         tables = TableLoader(self._env.backend, self._packs, known, self._env.transfers)
-        self.gone += tables.load_recorded(interrupted, adopt)
+        self.gone += tables.load_recorded(interrupted)
         found = self._scan.found
         if self._base is not None:
             self._base.use_tables(tables)
@@ -381,7 +381,7 @@ class ContentUpload:
         )
         for row in rows:
             del self._rows[row]
-        self._store_files(rows, interrupted=(), adopt=lambda _: None)
+        self._store_files(rows)
 
     # -- metadata ------------------------------------------------------------------------------------
 
