@@ -10,6 +10,7 @@ from artifactstore.clock import Clock
 from artifactstore.errors import NameNotFound
 from artifactstore.manifest.model import PackRow
 from artifactstore.names import Name, Reference, Slot
+from artifactstore.pack.format import SMALL_PACK_BYTES
 from artifactstore.results import AliasInfo, FolderItem, RemoveOptions, RemoveResult, Usage, VersionInfo
 from artifactstore.transaction.aliases import AliasMove, list_aliases, move_alias
 from artifactstore.transaction.listing import ItemKind, list_folder, list_names
@@ -17,8 +18,6 @@ from artifactstore.transaction.records import Author
 from artifactstore.transaction.resolve import resolve
 from artifactstore.transaction.roots import load_root
 from artifactstore.transaction.versions import Version, live_versions, remove_version
-
-SMALL_PACK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,8 @@ STORE_ID_BYTES: Final = 16
 NONCE_BYTES: Final = 16
 TARGET_PACK_BYTES: Final = 32 << 20
 MAX_PACK_BYTES: Final = 64 << 20
+SMALL_PACK_BYTES: Final = 4 << 20
+"""Packs under this cost a request for little: a version that names many of them is fragmented."""
 MAX_ROWS: Final = 65_536
 MAX_METADATA_BYTES: Final = 4 << 20
 """The largest raw length of any chunk; chunks of content are bounded by the cut function besides."""

@@ -25,7 +25,7 @@ from artifactstore.digest import PackId
 from artifactstore.keys import TxId
 from artifactstore.manifest.model import EntryKind, EntryPlaces, PackRow
 from artifactstore.names import Name, check_alias
-from artifactstore.pack.format import ChunkKind
+from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
 from artifactstore.transaction.commit import commit, settle_early, settle_known, settle_unchanged
 from artifactstore.transaction.labels import put_label_hints
 from artifactstore.transaction.upload import Action, CommitResult, SlotDetails, Strategy, Upload, begin
@@ -35,7 +35,7 @@ from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import provenance
 from artifactstore.transfer.rollback import Witness
 from artifactstore.transfer.scan import scan
-from artifactstore.transfer.upload import SMALL_PACK_BYTES, ContentUpload, KnownFile, Remembered
+from artifactstore.transfer.upload import ContentUpload, KnownFile, Remembered
 from artifactstore.tree import StoredTree
 
 _log = logging.getLogger(__name__)

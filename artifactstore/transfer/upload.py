@@ -46,7 +46,7 @@ from artifactstore.manifest.model import (
     StoredChunk,
 )
 from artifactstore.names import Name
-from artifactstore.pack.format import ChunkKind
+from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
 from artifactstore.transaction.upload import EncodedRoot
 from artifactstore.transfer.context import UploadEnvironment
 from artifactstore.transfer.feed import Feed
@@ -56,7 +56,6 @@ from artifactstore.transfer.packing import PackSender
 from artifactstore.transfer.pipeline import Pipeline, StoredFile
 from artifactstore.transfer.read import SourceReader
 
-SMALL_PACK_BYTES = 4 << 20
 MAX_SMALL_PACKS = 64
 MAX_HINTED_PACKS = 256
 ROOT_NONCE_BYTES = 16
