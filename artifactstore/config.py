@@ -31,10 +31,11 @@ USER_FILE: Final = "config.toml"
 COMPRESSIONS: Final = ("auto", "zstd", "none")
 _APPLICATION: Final = "artifactstore"
 _MAX_FILE_BYTES: Final = 1 << 20
-_MIN_MEMORY_BYTES: Final = 64 << 20
+MIN_MEMORY_BYTES: Final = 64 << 20
 _KEYS: Final = ("store", "state_dir", "jobs", "limit_rate", "max_memory", "compression")
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(ib|b)?", re.IGNORECASE | re.ASCII)
 _URL: Final = re.compile(r"(?:[A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]*://")
+_NEARLY_URL: Final = re.compile(r"(?:s3a?|gs|gcs|az|abfss?|adl|https?|s?ftp|ssh|hdfs|webdav|memory|file):(?!//)", re.I)
 _USERINFO: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 
 
@@ -135,6 +136,8 @@ def load_settings(
     flag: str | None = None, *, environment: Mapping[str, str] | None = None, directory: Path | None = None
 ) -> Settings:
     """Decide all settings; arguments and errors as `find_store`."""
+    if flag == "":
+        raise ConfigurationError("--store is empty", next_step="Name a store, or leave --store out.")
     env = os.environ if environment is None else environment
     start = Path(os.path.abspath(directory or Path.cwd()))
     files = (_project_file(start), _user_file())
@@ -229,9 +232,18 @@ def _why(source: Source, where: str) -> str:
 
 
 def absolute_url(text: str, base: Path) -> str:
-    """A URL as it is; a path made absolute, with ``~`` expanded, relative to ``base``."""
+    """A URL as it is; a path made absolute, with ``~`` expanded, relative to ``base``.
+
+    Raises:
+        ConfigurationError: It would be a URL but for a slash: a folder of that name would surprise.
+    """
     if _URL.match(text):
         return text
+    if _NEARLY_URL.match(text):
+        raise ConfigurationError(
+            f"{text!r} looks like a URL, and a URL has two slashes after the colon",
+            next_step="Write it so; a folder of that name is ./NAME.",
+        )
     return os.path.abspath(base / os.path.expanduser(text))
 
 
@@ -301,9 +313,10 @@ def _parse_number(path: Path, key: str, value: object) -> int:
             raise _wrong(path, key, str(error)) from error
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong(path, key, "must be a whole number" if key == "jobs" else 'must be a size, such as "10M"')
-    lowest, highest = {"jobs": (1, 256), "max_memory": (_MIN_MEMORY_BYTES, 1 << 50)}.get(key, (1, 1 << 50))
+    lowest, highest = {"jobs": (1, 256), "max_memory": (MIN_MEMORY_BYTES, 1 << 50)}.get(key, (1, 1 << 50))
     if not lowest <= value <= highest:
-        raise _wrong(path, key, f"must be from {lowest} to {highest}")
+        limits = f"from {lowest} to {highest}" if key == "jobs" else "64M or more" if value < lowest else "less"
+        raise _wrong(path, key, f"must be {limits}")
     return value
 
 

@@ -145,6 +145,7 @@ class DownloadConflict(Conflict):
 
 class DestinationExists(Conflict):
     default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Name another destination, or move away what is there."
 
 
 class CorruptData(ArtifactStoreError):
@@ -197,6 +198,7 @@ class CommitStateUnknown(ArtifactStoreError):
 
 class SourceError(ArtifactStoreError):
     default_data_safe = "No version was made; older versions are not affected."
+    default_next_step = "Change what is pushed, or leave it out with --exclude, then push again."
 
 
 class SourceNotFound(SourceError):

@@ -20,7 +20,7 @@ class StoreCommand(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Options of every command": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and not isinstance(parameter, click.Argument):  # the usage line has those
                 common = parameter.name in COMMON_NAMES or parameter.name == "help"
                 sections["Options of every command" if common else "Options"].append(record)
         for title, rows in sections.items():

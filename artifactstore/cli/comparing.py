@@ -30,6 +30,8 @@ def diff(old: str, new: str, exit_code: bool) -> None:
     NEW is taken for a directory if it starts with . / or ~, or if a directory of that name is here and it
     has no ":" or "@".
     """
+    if old.startswith((".", "/", "~")):
+        raise click.UsageError("the version comes first, then the directory", click.get_current_context())
     other: str | Path = Path(new).expanduser() if is_directory_argument(new) else new
     with open_current() as store:
         changes = _Counted(store.diff(old, other))

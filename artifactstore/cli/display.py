@@ -1,5 +1,6 @@
 """Progress on a terminal: one bar for each phase, gone when the phase is over."""
 
+import shutil
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 _WITH_TOTAL = (
     "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}{unit}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 )
+_NARROW = "{desc}: {percentage:3.0f}% of {total_fmt}{unit}, {rate_fmt}, {remaining} left"
+_NARROW_COLUMNS = 80
 _WITHOUT_TOTAL = "{desc} [{elapsed}]"
 
 _lock = threading.RLock()
@@ -34,6 +37,13 @@ def write_line(text: str) -> None:
             _shown.clear()
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+
+def _format(total_bytes: int | None) -> str:
+    if not total_bytes:
+        return _WITHOUT_TOTAL
+    # Where there is no room, a bar of one character is worth less than the words.
+    return _WITH_TOTAL if shutil.get_terminal_size().columns >= _NARROW_COLUMNS else _NARROW
 
 
 class BarProgress:
@@ -67,7 +77,7 @@ class BarProgress:
                 leave=False,
                 dynamic_ncols=True,
                 file=sys.stderr,
-                bar_format=_WITH_TOTAL if total_bytes else _WITHOUT_TOTAL,
+                bar_format=_format(total_bytes),
             )
             _shown = self
 

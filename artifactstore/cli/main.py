@@ -16,7 +16,7 @@ from artifactstore.cli.failures import ExitCode, error_document, error_text, exi
 from artifactstore.cli.invocation import Invocation, common_options
 from artifactstore.cli.lazy import LazyCommand, LazyGroup
 from artifactstore.cli.output import error_label
-from artifactstore.cli.signals import Interrupted, Interruption, interrupted_text
+from artifactstore.cli.signals import Ending, Interrupted, Interruption, interrupted_text
 
 _HELP = """Content-addressed artifacts and directories over nothing but a bucket or a folder.
 
@@ -70,7 +70,7 @@ class Program(LazyGroup):
         _complete(self, name, complete_var)
         arguments = list(sys.argv[1:] if args is None else args)
         invocation = Invocation()
-        interruption = Interruption(lambda: _show_interruption(invocation))
+        interruption = Interruption(lambda ending: _show_interruption(invocation, ending))
         try:
             with interruption.watching():
                 code = self._run(name, arguments, invocation)
@@ -118,9 +118,9 @@ def _show(error: Exception, invocation: Invocation, arguments: Sequence[str]) ->
         click.echo(redact(error_text(error, label=error_label()), secrets=secrets), err=True)
 
 
-def _show_interruption(invocation: Invocation) -> None:
+def _show_interruption(invocation: Invocation, ending: Ending) -> None:
     end_of_echo = "\n" if sys.stderr.isatty() else ""  # the terminal has printed ^C
-    sys.stderr.write(f"{end_of_echo}{interrupted_text(invocation.command)}\n")
+    sys.stderr.write(f"{end_of_echo}{interrupted_text(invocation.command, ending)}\n")
     sys.stderr.flush()
 
 
@@ -155,6 +155,13 @@ program = Program(
 click.version_option(__version__, "--version", prog_name="artifactstore")(program)
 
 
+def _fill_closed_streams() -> None:
+    # `>&-`: Python has None then. Opened in this order, they also take the numbers that no other file should get.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the program ends
+
+
 def refuse_windows() -> str:
     """The one line for Windows, or nothing elsewhere."""
     if sys.platform == "win32":
@@ -167,6 +174,7 @@ def main() -> NoReturn:
     if line := refuse_windows():
         sys.stderr.write(line + "\n")
         sys.exit(ExitCode.FAILURE)
+    _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # An ASCII terminal gets escapes, not a UnicodeEncodeError half way through a listing.
         if hasattr(stream, "reconfigure"):

@@ -7,7 +7,7 @@ import click
 
 from artifactstore.cli.command import command, current
 from artifactstore.cli.output import human_bytes, human_count, print_json, printable, say, shown_path
-from artifactstore.cli.session import note, open_current, settings, showing_progress, size_option
+from artifactstore.cli.session import memory_option, note, open_current, settings, showing_progress, size_option
 from artifactstore.cli.views import pull_fields, push_fields
 from artifactstore.codec import Compression
 from artifactstore.config import COMPRESSIONS
@@ -57,7 +57,7 @@ class _PullArguments(_Effort):
 def _effort(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how hard a transfer may try."""
     for option in (
-        click.option("--max-memory", callback=size_option, metavar="SIZE", help="Budget for buffers, such as 300M."),
+        click.option("--max-memory", callback=memory_option, metavar="SIZE", help="Budget for buffers, such as 300M."),
         click.option("--limit-rate", callback=size_option, metavar="SIZE", help="Bytes a second at most, such as 10M."),
         click.option("-j", "--jobs", type=click.IntRange(1, 256), metavar="N", help="Transfers at a time."),
     ):
@@ -112,6 +112,8 @@ def push(**given: Unpack[_PushArguments]) -> None:
         result = store.push(sources, name, options=options, progress=progress)
     for notice in result.notices:
         note(str(notice))
+    if result.action in ("committed", "replaced") and not (result.files or result.notices):
+        note(f"no file in {result.version}")
     if current().json:
         print_json("push", push_fields(result))
     elif not current().quiet:
@@ -207,7 +209,10 @@ def pull_line(result: PullResult) -> str:
         removed = f", {len(result.removed):,} to remove" if result.removed else ""
         written = f"{human_count(len(result.written), 'path')} to write{removed}, {human_bytes(result.content_bytes)}"
         return printable(f"{where}: {written}. Dry run: nothing was written")
-    if not result.written and not result.removed:
+    if not result.written and not result.removed and result.kept:
+        what = f"nothing to do, {human_count(len(result.kept), 'path')} left as changed or removed here"
+        what += " (--strategy replace undoes that)"
+    elif not result.written and not result.removed:
         what = f"nothing to do, {human_count(result.files, 'file')} here already"
     else:
         removed = f", {len(result.removed):,} removed" if result.removed else ""

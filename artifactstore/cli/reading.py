@@ -55,6 +55,10 @@ def cat(name: str) -> None:
 
     With --json only errors are JSON.
     """
+    if ":" not in name and "@" not in name:
+        raise click.UsageError(
+            f"{printable(name)} says no version and path: NAME:latest/PATH is the newest", click.get_current_context()
+        )
     with open_current() as store, store.open(name) as source:
         while data := source.read(_READ_BYTES):
             sys.stdout.buffer.write(data)
@@ -90,5 +94,5 @@ def _usage_rows(usage: Usage) -> list[tuple[str, str]]:
         ("content", human_bytes(usage.content_bytes)),
         ("stored", human_bytes(usage.stored_bytes) + saved),
         ("packs", f"{human_bytes(usage.pack_bytes)} in {human_count(usage.pack_count, 'pack')}{small}"),
-        ("fragmentation", f"{usage.fragmentation:.0%} of these packs is not used by it"),
+        ("fragmentation", f"{usage.fragmentation:.0%} of the packs is content of none of these versions"),
     ]

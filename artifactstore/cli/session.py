@@ -9,7 +9,7 @@ import click
 from artifactstore.cli import display
 from artifactstore.cli.command import current
 from artifactstore.cli.output import printable
-from artifactstore.config import Settings, load_settings, parse_size
+from artifactstore.config import MIN_MEMORY_BYTES, Settings, load_settings, parse_size
 from artifactstore.store import Store, open_store
 from artifactstore.transfer.progress import Progress
 
@@ -20,6 +20,14 @@ def size_option(context: click.Context, parameter: click.Parameter, value: str |
         return None if value is None else parse_size(value)
     except ValueError as error:
         raise click.BadParameter(str(error), context, parameter) from error
+
+
+def memory_option(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """As `size_option`, for the budget of buffers."""
+    size = size_option(context, parameter, value)
+    if size is not None and size < MIN_MEMORY_BYTES:
+        raise click.BadParameter(f"{value} is too little: 64M at least", context, parameter)
+    return size
 
 
 def settings() -> Settings:

@@ -5,6 +5,7 @@ Threads that hang in a request do not hold the program: a watchdog ends it. A se
 """
 
 import contextlib
+import enum
 import os
 import signal
 import sys
@@ -19,9 +20,13 @@ _SAFE: Final = {
     "push": "No half-made version is visible, older ones are not affected. "
     "Run the same push again: it sends only what is missing.",
     "pull": "No half-written file was left, stored data is not affected. "
-    "Run the same pull again: it fetches only what is missing.",
+    "Run the same pull again: what was finished here is not fetched again.",
     "rm": "Each version is either removed or not, never half. Run the same command again to go on.",
     "init": "Run the same command again.",
+}
+_SAFE_AT_ONCE: Final = {
+    "pull": "There was no time to clean up: names that begin with .artifactstore-tmp- may be left in or beside the "
+    "destination. Remove them; all other files are whole, stored data is not affected. Run the same pull again.",
 }
 _SAFE_OTHERWISE: Final = "Stored data is not affected. Run the same command again."
 
@@ -38,19 +43,27 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + number
 
 
-def interrupted_text(command: str) -> str:
+class Ending(enum.Enum):
+    """How the program ends after a signal: by its own way out, or without."""
+
+    CLEANED_UP = enum.auto()
+    AT_ONCE = enum.auto()
+
+
+def interrupted_text(command: str, ending: Ending) -> str:
     """What is safe and how to go on, in one line."""
-    return f"interrupted: {_SAFE.get(command, _SAFE_OTHERWISE)}"
+    at_once = _SAFE_AT_ONCE.get(command) if ending is Ending.AT_ONCE else None
+    return f"interrupted: {at_once or _SAFE.get(command, _SAFE_OTHERWISE)}"
 
 
 class Interruption:
     """Handles the signals of one run of the program, and tells the user once.
 
     Args:
-        tell: Called with nothing when the program is about to end because of a signal; from any thread.
+        tell: Called when the program is about to end because of a signal; from any thread.
     """
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    def __init__(self, tell: Callable[[Ending], None]) -> None:
         self._tell = tell
         self._told = threading.Lock()
 
@@ -73,10 +86,10 @@ class Interruption:
                 if signal.getsignal(number) == self._on_first:
                     signal.signal(number, before[number])
 
-    def tell(self) -> None:
+    def tell(self, ending: Ending = Ending.CLEANED_UP) -> None:
         """Tell the user, unless that is done."""
         if self._told.acquire(blocking=False):
-            self._tell()
+            self._tell(ending)
 
     def _on_first(self, number: int, _frame: FrameType | None) -> None:
         for both in (signal.SIGINT, signal.SIGTERM):
@@ -92,6 +105,6 @@ class Interruption:
 
     def _end_now(self, exit_code: int) -> None:
         with contextlib.suppress(Exception):  # the program ends in the next line, whatever happened here
-            self.tell()
+            self.tell(Ending.AT_ONCE)
             sys.stderr.flush()
         os._exit(exit_code)

@@ -278,7 +278,7 @@ def decode_record(kind: type[RecordType], body: Buffer, *, key: str) -> RecordTy
     unknown = [feature for feature in preamble.required_features if feature not in KNOWN_FEATURES]
     if preamble.format != FORMAT or unknown:
         needs = f"features {', '.join(unknown)}"[:200] if unknown else f"format {preamble.format}"
-        raise UnsupportedFormat(f"{kind.__name__} needs {needs}, which this version does not know", where=key)
+        raise UnsupportedFormat(f"{_spoken(kind)} needs {needs}, which this version does not know", where=key)
     return _decode(kind, body, key=key)
 
 
@@ -289,7 +289,15 @@ def _decode(kind: type[_Decoded], body: Buffer, *, key: str) -> _Decoded:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptData(f"not a valid {kind.__name__.lstrip('_')}: {error}", key=key) from error
+        raise CorruptData(f"not {_spoken(kind)} that can be read: {error}", key=key) from error
+
+
+def _spoken(kind: type) -> str:
+    """``SlotRecord`` as ``a slot record``."""
+    if kind is _Preamble:
+        return "a record"
+    words = re.sub(r"(?<!^)([A-Z])", r" \1", kind.__name__).lower()
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 # msgspec builds what it knows of a type at its first use, and lets other threads use it half built: they crash.

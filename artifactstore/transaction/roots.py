@@ -31,15 +31,23 @@ def root_gone(backend: Backend, version: Version) -> CorruptData | VersionDelete
     """The error for a root that is not there: deleted and collected meanwhile, or lost."""
     if read_tombstone(backend, version.name, version.slot) is not None:
         return VersionDeleted(f"{version.text} is deleted")
-    return CorruptData("the root of a version is gone", key=root_key(version.tx), versions=[version.text])
+    return _damaged(version, "the root of a version is gone")
+
+
+def _damaged(version: Version, what: str) -> CorruptData:
+    error = CorruptData(what, key=root_key(version.tx), versions=[version.text])
+    # As long as it is the newest version, no push of the name gets past it.
+    error.next_step = (
+        f"Restore this object from a copy of the store; or give the version up with "
+        f"`artifactstore rm {version.text}`, and push the data again from its source."
+    )
+    return error
 
 
 def check_root(version: Version, body: Buffer) -> Root:
     """The root in ``body``, if the version's outcome names just these bytes."""
     if root_digest(body) != version.root_digest:
-        raise CorruptData(
-            "a root is not the one that its outcome names", key=root_key(version.tx), versions=[version.text]
-        )
+        raise _damaged(version, "a root is not the one that its outcome names")
     try:
         return decode_root(body)
     except CorruptData as error:

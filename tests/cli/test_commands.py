@@ -421,7 +421,8 @@ def test_init_makes_a_store_once(cli: Cli) -> None:
 
 
 def test_only_an_empty_directory_becomes_a_store_by_push(cli: Cli) -> None:
-    cli.error("push", "run", "m", "--store", "run", code=3)
+    cli.error("push", "run", "m", "--store", "run/logs", code=3)
+    cli.error("push", "run", "m", "--store", "run", code=2)
     assert not (cli.source / "store.json").exists()
 
 
@@ -433,7 +434,7 @@ def test_only_an_empty_directory_becomes_a_store_by_push(cli: Cli) -> None:
     [
         (["push", "run"], 2, "a path and then a name"),
         (["push", "run", "../m"], 2, "not a valid name part"),
-        (["push", "run", "m:v1"], 2, "not a valid name part"),
+        (["push", "run", "m:v1"], 2, "just a name"),
         (["push", "nothing", "m"], 2, "nothing"),
         (["push", "run", "m", "--alias", "latest"], 2, "computed"),
         (["push", "run", "m", "--strategy", "fast"], 2, "--strategy"),
@@ -441,6 +442,11 @@ def test_only_an_empty_directory_becomes_a_store_by_push(cli: Cli) -> None:
         (["push", "run", "m", "-j", "0"], 2, "-j"),
         (["push", "run", "m", "-m", "x" * 70_000], 2, "64 KiB"),
         (["push", "run/weights", "run/../run/weights", "m"], 1, "weights"),
+        (["push", "run", ""], 2, "empty"),
+        (["push", "run", "m", "--max-memory", "1M"], 2, "64M"),
+        (["push", "run", "m", "--store", ""], 2, "--store"),
+        (["push", "run", "m", "--store", "s3:/b"], 2, "two slashes"),
+        (["pull", "there", "x", "--store", "run/logs"], 3, "run/logs"),
         (["pull", "nothing", "x"], 3, "nothing"),
         (["pull", "there:v9", "x"], 3, "v9"),
         (["pull", "there:nope", "x"], 3, "nope"),
@@ -456,6 +462,16 @@ def test_only_an_empty_directory_becomes_a_store_by_push(cli: Cli) -> None:
         (["cat", "there:v1/nothing"], 3, "nothing"),
         (["cat", "there:v1/logs"], 3, "logs"),
         (["diff", "there", "./nothing"], 2, "nothing"),
+        (["cat", "there"], 2, "NAME:latest/PATH"),
+        (["cat", "there/tool"], 2, "NAME:latest/PATH"),
+        (["diff", "./run", "there"], 2, "comes first"),
+        (["status", "nothing"], 2, "nothing"),
+        (["log", "there:v1"], 2, "just a name"),
+        (["show", "there:v1/tool"], 2, "whole version"),
+        (["du", "there:v1/tool"], 2, "whole version"),
+        (["alias", "there:v1/tool", "a"], 2, "whole version"),
+        (["rm", "there:v1/tool"], 2, "whole version"),
+        (["rm", "there:v1/tool", "--yes"], 2, "whole version"),
         (["alias", "there:v1", "v3"], 2, "computed"),
         (["alias", "nothing:v1", "a"], 3, "nothing"),
         (["rm", "nothing:v1"], 3, "nothing"),
@@ -468,6 +484,45 @@ def test_only_an_empty_directory_becomes_a_store_by_push(cli: Cli) -> None:
 def test_bad_input_is_one_line_with_its_code(cli: Cli, arguments: list[str], code: int, said: str) -> None:
     cli("push", "run", "there")
     assert said in cli.error(*arguments, code=code)
+
+
+def test_a_pull_that_leaves_removals_alone_does_not_say_that_all_is_here(cli: Cli) -> None:
+    cli("push", "run", "m")
+    cli("pull", "m", "copy")
+    assert cli("pull", "m", "copy").stdout.endswith("nothing to do, 3 files here already\n")
+    (cli.directory / "copy" / "tool").unlink()
+    last = cli.lines("pull", "m", "copy")[-1]
+    assert "1 path left as changed or removed here" in last
+    assert "here already" not in last
+    cli("pull", "m", "copy", "--strategy", "replace")
+    assert (cli.directory / "copy" / "tool").exists()
+
+
+def test_a_version_without_files_is_remarked_on(cli: Cli) -> None:
+    assert "note: no file in m:v1" in cli("push", "run", "m", "--include", "*.typo").stderr
+    assert "no file" not in cli("push", "run", "m").stderr
+
+
+def test_a_version_whose_root_is_lost_can_be_given_up(cli: Cli, tmp_path: Path) -> None:
+    cli("push", "run", "m")
+    for root in (tmp_path / "data").rglob("tx/*/*/root"):
+        root.unlink()
+    (cli.source / "tool").write_text("changed")
+    assert "`artifactstore rm m:v1`" in cli.error("push", "run", "m", code=5)
+    cli("rm", "m:v1")
+    cli("push", "run", "m")
+    cli("pull", "m", "copy")
+    assert files_of(cli.directory / "copy") == files_of(cli.source)
+
+
+def test_a_record_that_is_damaged_or_newer_is_named_in_words(cli: Cli, tmp_path: Path) -> None:
+    cli("push", "run", "m")
+    [record] = (tmp_path / "data").rglob("store.json")
+    document = json.loads(record.read_text())
+    record.write_text(json.dumps({**document, "format": 99}))
+    assert "a store record needs format 99" in cli.error("ls", code=8)
+    record.write_text("{")
+    assert "not a record that can be read" in cli.error("ls", code=5)
 
 
 def test_a_damaged_object_is_named_with_the_version_it_hurts(cli: Cli, tmp_path: Path) -> None:

@@ -296,6 +296,21 @@ def test_warnings_always_show_and_steps_only_with_v() -> None:
     assert "a step" in fake(body, "-v").stderr
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_do_no_harm(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m artifactstore config {closed}', sys.executable], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert not done.stderr
+
+
+def test_options_of_a_command_are_options_only() -> None:
+    for name in COMMANDS:
+        options = run(name, "--help").stdout.partition("\nOptions:\n")[2]
+        assert all(line.lstrip().startswith("-") for line in options.splitlines() if re.match("  [^ ]", line))
+
+
 def test_a_closed_pipe_ends_the_program_quietly() -> None:
     script = with_body("for _ in range(100000): print('x' * 100)")
     with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

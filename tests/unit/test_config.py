@@ -102,6 +102,20 @@ def test_keys_are_decided_one_by_one(project: Path) -> None:
     assert settings.origins["compression"] == str(user)
 
 
+@pytest.mark.parametrize("given", ["", "s3:/bucket/x", "s3:bucket", "gs:/b", "HTTPS:/host", "file:/x"])
+def test_a_url_that_lacks_something_is_no_folder(project: Path, given: str) -> None:
+    with pytest.raises(ConfigurationError):
+        find_store(given, environment={}, directory=project)
+    (project / "artifactstore.toml").write_text(f'store = "{given}"')
+    with pytest.raises(ConfigurationError):
+        find_store(environment={}, directory=project)
+
+
+@pytest.mark.parametrize("given", ["./s3:/bucket", "data:v1", "s3", "s3x:/b"])
+def test_a_folder_may_have_a_colon_in_its_name(project: Path, given: str) -> None:
+    assert find_store(given, environment={}, directory=project).url == str(project / given)
+
+
 def test_the_state_directory_can_be_set_by_the_environment(project: Path) -> None:
     settings = load_settings(environment={"ARTIFACTSTORE_STATE_DIR": "here"}, directory=project)
     assert settings.state_path == project / "here"
@@ -119,7 +133,7 @@ def test_the_state_directory_can_be_set_by_the_environment(project: Path) -> Non
         ('limit_rate = "fast"', "`limit_rate` 'fast' is not a size"),
         ('limit_rate = "0"', "`limit_rate` '0': a size must be above zero"),
         ("limit_rate = 1.5", "`limit_rate` must be a size"),
-        ('max_memory = "1M"', "`max_memory` must be from"),
+        ('max_memory = "1M"', "`max_memory` must be 64M or more"),
         ('compression = "gzip"', "`compression` must be one of auto, zstd, none"),
         ("compression = 1", "`compression` must be one of"),
         ("colour = 1", "`colour` is not a setting; there are store, "),
