@@ -50,6 +50,8 @@ class Canaries:
 
 CANARIES = pytest.StashKey[Canaries]()
 _SERVER_DIRECTORY = "s3-server"
+_TEST_PREFIX = f"t{os.urandom(6).hex()}-"
+"""What this session's places in the S3 server start with."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -119,6 +121,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
             patch.setenv(name, value)
         servers.make_bucket(server)
         yield server
+        servers.remove_objects(server, _TEST_PREFIX)
 
 
 def _given_server() -> S3Server | None:
@@ -153,4 +156,4 @@ def _own_server(directory: pathlib.Path, stack: contextlib.ExitStack) -> S3Serve
 @pytest.fixture
 def s3_url(s3_server: S3Server, request: pytest.FixtureRequest) -> str:
     """The URL of an empty place in the S3 server, for one test."""
-    return s3_server.url(f"t{os.urandom(8).hex()}")
+    return s3_server.url(_TEST_PREFIX + os.urandom(8).hex())

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
@@ -87,6 +88,21 @@ def make_bucket(server: S3Server) -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
             raise
+
+
+def remove_objects(server: S3Server, prefix: str) -> None:
+    """Leave nothing below the places whose names start with ``prefix`` in a server that outlives the session."""
+    if server.kind != "given" and not os.environ.get("ARTIFACTSTORE_TEST_S3_URL"):
+        return
+    client = server.client()
+    root = urlsplit(server.root_url).path.strip("/")
+    pages = client.get_paginator("list_objects_v2").paginate(
+        Bucket=server.bucket, Prefix=f"{root}/{prefix}".lstrip("/")
+    )
+    with ThreadPoolExecutor(8) as pool:
+        keys = [row["Key"] for page in pages for row in page.get("Contents", ())]
+        for _ in pool.map(lambda key: client.delete_object(Bucket=server.bucket, Key=key), keys):
+            pass
 
 
 @contextlib.contextmanager
