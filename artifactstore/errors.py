@@ -251,6 +251,7 @@ class StoreOutOfSpace(BackendError):
 
 class StoreReadOnly(BackendError):
     default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "It can be read. To write, run this where it can be written, or name another with --store."
 
 
 class ConfigurationError(ArtifactStoreError):

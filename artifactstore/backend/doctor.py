@@ -13,7 +13,14 @@ from typing import Final, Protocol, runtime_checkable
 from artifactstore.backend.proof import WRITERS, folds_case, probe_prefix, prove_put_if_absent
 from artifactstore.backend.protocol import Backend, CommonPrefix
 from artifactstore.clock import Clock
-from artifactstore.errors import ArtifactStoreError, CorruptData, ObjectNotFound, StorePermissionDenied
+from artifactstore.errors import (
+    ArtifactStoreError,
+    CorruptData,
+    ObjectNotFound,
+    StoreNotFound,
+    StorePermissionDenied,
+    StoreReadOnly,
+)
 
 LARGE_BODY_BYTES: Final = 64 << 20
 """The largest object that a store ever has."""
@@ -54,7 +61,7 @@ class Advice(enum.Enum):
 ADVICE_TEXT: Final = {
     Advice.MANY_WRITERS: "Any number of writers may use a store here at once.",
     Advice.SINGLE_WRITER: "Only one writer at a time is safe here: `artifactstore --single-writer init URL`.",
-    Advice.READ_ONLY: "With these credentials a store here can be read, not written.",
+    Advice.READ_ONLY: "From here, and with these rights, a store can be read, not written.",
     Advice.NONE: "Do not keep a store here.",
 }
 
@@ -145,22 +152,24 @@ class _Visit:
         self._written: list[str] = []
         self._findings: list[Finding] = []
         self._forbidden = False
+        self._absent = False
         self._times: dict[str, list[float]] = {"read": [], "write": []}
         self._rates: dict[str, float] = {}
         self._skew: float | None = None
 
     def run(self, name: str, probe: Callable[[], Iterator[tuple[Verdict, str]]]) -> None:
-        if self._forbidden and name not in ("names", "clock"):
-            return  # without the right to write there is nothing more to find out
+        if self._absent or (self._forbidden and name not in ("names", "clock")):
+            return  # without a bucket, or the right to write, there is nothing more to find out
         try:
             for verdict, text in probe():
                 self._findings.append(Finding(probe=name, verdict=verdict, text=text))
-        except StorePermissionDenied as error:
+        except (StorePermissionDenied, StoreReadOnly) as error:
             # Later ones need the right to delete, which writers do not.
             self._forbidden = self._forbidden or name == "write and read"
             verdict = Verdict.BAD if self._forbidden else Verdict.WARNING
             self._findings.append(Finding(probe=name, verdict=verdict, text=f"Not allowed: {error.what}."))
         except ArtifactStoreError as error:
+            self._absent = self._absent or isinstance(error, StoreNotFound)
             self._findings.append(Finding(probe=name, verdict=Verdict.BAD, text=f"Failed: {error.what}."))
 
     def report(self) -> DoctorReport:

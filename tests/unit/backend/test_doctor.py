@@ -19,7 +19,7 @@ from artifactstore.backend.wrappers.fault import (
 from artifactstore.backend.wrappers.forward import ForwardingBackend
 from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.digest import Buffer
-from artifactstore.errors import ObjectNotFound
+from artifactstore.errors import ObjectNotFound, StoreNotFound, StoreReadOnly
 from artifactstore.testing.clock import VirtualClock
 
 LARGE = 2 << 20
@@ -194,6 +194,28 @@ def test_without_the_right_to_write_reading_is_what_is_left() -> None:
     report = examine(backend)
     assert report.advice is Advice.READ_ONLY
     assert not report.is_sound
+
+
+def test_what_is_mounted_read_only_can_be_read() -> None:
+    class Mounted(ForwardingBackend):
+        def put(self, key: str, body: Buffer) -> None:
+            raise StoreReadOnly("read-only file system", where=key)
+
+        put_if_absent = put
+
+    report = examine(Mounted(MemoryBackend()))
+    assert report.advice is Advice.READ_ONLY
+    assert [finding.probe for finding in report.findings] == ["write and read", "clock"]
+
+
+def test_a_bucket_that_is_not_there_is_said_once() -> None:
+    class Absent(ForwardingBackend):
+        def put(self, key: str, body: Buffer) -> None:
+            raise StoreNotFound("there is no such bucket", where=key)
+
+    report = examine(Absent(MemoryBackend()))
+    assert report.advice is Advice.NONE
+    assert [finding.text for finding in report.findings] == ["Failed: there is no such bucket."]
 
 
 def test_without_any_right_there_is_nothing() -> None:
