@@ -63,6 +63,7 @@ __all__ = [
     "make_tree",
     "quick_folder",
     "small_limits",
+    "stored_things",
     "tree_at",
 ]
 
@@ -237,6 +238,23 @@ def _landmarks_of(table: DigestColumn) -> list[Digest]:
     return [Digest(digest) for digest in found if _is_landmark(digest)]
 
 
+def stored_things(backend: Backend, reference: str) -> dict[bytes, Thing]:
+    """What a version holds, read through the stored formats alone: quicker than a pull, and as well checked."""
+    parsed = parse_reference(reference)
+    version, root = open_version(backend, parsed.name, parsed.version)
+    tree = StoredTree(backend, root, version=version.text)
+    return {entry.path: _thing(tree, backend, entry) for entry, _, _ in tree.entries()}
+
+
+def _thing(tree: StoredTree, backend: Backend, entry: Entry) -> Thing:
+    if entry.kind == EntryKind.LINK:
+        return Link(entry.target)
+    if entry.kind == EntryKind.DIRECTORY:
+        return Directory()
+    with open_file(tree, backend, entry.path) as stream:
+        return File(stream.read(), executable=entry.executable)
+
+
 class StoreWorld:
     """A storage in memory that holds a store, and users that work with it.
 
@@ -296,19 +314,8 @@ class StoreWorld:
             shutil.rmtree(place, ignore_errors=True)
 
     def stored(self, reference: str) -> dict[bytes, Thing]:
-        """What a version holds, read through the stored formats alone: quicker than `pulled`, and as well checked."""
-        parsed = parse_reference(reference)
-        version, root = open_version(self.memory, parsed.name, parsed.version)
-        tree = StoredTree(self.memory, root, version=version.text)
-        return {entry.path: self._thing(tree, entry) for entry, _, _ in tree.entries()}
-
-    def _thing(self, tree: StoredTree, entry: Entry) -> Thing:
-        if entry.kind == EntryKind.LINK:
-            return Link(entry.target)
-        if entry.kind == EntryKind.DIRECTORY:
-            return Directory()
-        with open_file(tree, self.memory, entry.path) as stream:
-            return File(stream.read(), executable=entry.executable)
+        """What a version holds: see `stored_things`."""
+        return stored_things(self.memory, reference)
 
     def live(self, name: str) -> list[str]:
         """Its live versions (``name:v3``), the newest first."""

@@ -4,12 +4,15 @@ trees   files of every awkward kind, links, empty directories, names of any byte
 edits   what people do to a tree between two pushes
 """
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from hypothesis import strategies as st
 
-from artifactstore.testing.stores import Directory, File, HardLink, Link, Sparse, Thing, Tree
+from artifactstore.testing.stores import Directory, File, HardLink, Link, Sparse, Thing, Tree, edit_tree, tree_at
 from artifactstore.testing.strategies import seeded_bytes
 
 _ODD_NAMES: Final = [
@@ -76,7 +79,7 @@ def _add(tree: dict[bytes, Thing | Sparse | HardLink], path: bytes, thing: Thing
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One change of one file or path, chosen by numbers: see `stores.edit_tree` for how it is made.
+    """One change of one file or path, chosen by numbers: `apply_edit` makes it.
 
     Attributes:
         kind: `insert`, `delete`, `modify`, `replace`, `rename`, `chmod` or `touch`.
@@ -101,3 +104,28 @@ edits = st.builds(
     content=contents,
     path=paths,
 )
+
+
+def apply_edit(place: Path, edit: Edit) -> None:
+    """Make one change in a directory. What can't be made (a path below a file) is left out."""
+    there = tree_at(place)
+    path = sorted(there)[edit.which % len(there)] if there else b""
+    thing = there.get(path)
+    with suppress(OSError):
+        if edit.kind == "delete" and there:
+            edit_tree(place, {}, removed=[path])
+        elif edit.kind == "rename" and there:
+            new = os.path.join(os.fsencode(place), edit.path)
+            os.makedirs(os.path.dirname(new), exist_ok=True)
+            os.rename(os.path.join(os.fsencode(place), path), new)
+        elif edit.kind == "chmod" and isinstance(thing, File):
+            os.chmod(os.path.join(os.fsencode(place), path), 0o644 if thing.executable else 0o755)
+        elif edit.kind == "touch" and isinstance(thing, File):
+            edit_tree(place, {path: thing})
+        elif edit.kind == "modify" and isinstance(thing, File) and thing.content:
+            at = edit.at % len(thing.content)
+            edit_tree(place, {path: File(thing.content[:at] + edit.content + thing.content[at + 1 :])})
+        elif edit.kind == "replace" and isinstance(thing, File):
+            edit_tree(place, {path: File(edit.content)})
+        elif not os.path.lexists(os.path.join(os.fsencode(place), edit.path)):
+            edit_tree(place, {edit.path: File(edit.content)})

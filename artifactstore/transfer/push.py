@@ -371,8 +371,9 @@ class _Push:
         content, version = self._content, result.version
         record = version.record
         self._witness.note_slot(version.name, version.slot)
-        for move in result.moves:
-            self._witness.look_at_move(move.alias, move.number)
+        if version.name == self._upload.name:  # strategy `new` may have made another name
+            for move in result.moves:
+                self._witness.look_at_move(move.alias, move.number)
         action = "replaced" if result.replaced and result.action is Action.COMMITTED else result.action.value
         packs = content.pack_rows() if content is not None else ()
         return PushResult(

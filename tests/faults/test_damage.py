@@ -25,7 +25,7 @@ from artifactstore.errors import (
     UnsupportedFormat,
 )
 from artifactstore.keys import PACKS, STORE
-from artifactstore.store import ConflictStrategy, PullOptions, PushOptions
+from artifactstore.store import ConflictStrategy, PullOptions, PushOptions, Strategy
 from artifactstore.testing.stores import (
     SMALL_CUT,
     Directory,
@@ -502,6 +502,16 @@ class TestStoreThatWentBackInTime:
             store.remove("n:v3")
         self.pull(world)
         self.push(world)
+        assert not self.warnings(caplog)
+
+    def test_is_not_reported_for_a_name_that_another_one_gave_way_to(
+        self, world: StoreWorld, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for _ in range(2):
+            self.push(world, aliases=("prod",))
+        with world.store() as store:
+            options = PushOptions(strategy=Strategy.NEW, aliases=("prod",))
+            assert store.push(world.folder / "tree", "n", options=options).name != "n"
         assert not self.warnings(caplog)
 
     def test_is_not_reported_for_what_others_made_meanwhile(

@@ -1,9 +1,8 @@
 """Trees of every awkward kind through a store: what comes back is what went in, however it was stored."""
 
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ from artifactstore.testing.stores import (
     tree_at,
 )
 from artifactstore.testing.strategies import seeded_bytes
-from artifactstore.testing.tree_strategies import Edit, edits, trees
+from artifactstore.testing.tree_strategies import Edit, apply_edit, edits, trees
 
 few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -98,7 +97,7 @@ def test_content_digest_tells_content_whatever_was_reused_on_the_way(tree: Tree,
         states = [tree_at(place)]
         for step in changes:
             for edit in step:
-                apply(place, edit)
+                apply_edit(place, edit)
             digest = push(world, place)
             assert digest == push(other, place, user=f"user-{len(states)}", name=f"name-{len(states)}")
             if tree_at(place) != states[-1]:
@@ -107,31 +106,6 @@ def test_content_digest_tells_content_whatever_was_reused_on_the_way(tree: Tree,
             assert len(list(store.versions("name"))) == len(states)
         for number, state in enumerate(states, start=1):
             assert world.pulled(f"name:v{number}") == state
-
-
-def apply(place: Path, edit: Edit) -> None:
-    """Change one path. What can't be made (a path below a file) is left out."""
-    there = tree_at(place)
-    path = sorted(there)[edit.which % len(there)] if there else b""
-    thing = there.get(path)
-    with suppress(OSError):
-        if edit.kind == "delete" and there:
-            edit_tree(place, {}, removed=[path])
-        elif edit.kind == "rename" and there:
-            new = os.path.join(os.fsencode(place), edit.path)
-            os.makedirs(os.path.dirname(new), exist_ok=True)
-            os.rename(os.path.join(os.fsencode(place), path), new)
-        elif edit.kind == "chmod" and isinstance(thing, File):
-            os.chmod(os.path.join(os.fsencode(place), path), 0o644 if thing.executable else 0o755)
-        elif edit.kind == "touch" and isinstance(thing, File):
-            edit_tree(place, {path: thing})
-        elif edit.kind == "modify" and isinstance(thing, File) and thing.content:
-            at = edit.at % len(thing.content)
-            edit_tree(place, {path: File(thing.content[:at] + edit.content + thing.content[at + 1 :])})
-        elif edit.kind == "replace" and isinstance(thing, File):
-            edit_tree(place, {path: File(edit.content)})
-        elif not os.path.lexists(os.path.join(os.fsencode(place), edit.path)):
-            edit_tree(place, {edit.path: File(edit.content)})
 
 
 @few
@@ -144,7 +118,7 @@ def test_pull_over_an_older_state_makes_the_newer_one(tree: Tree, steps: list[Ed
         with world.store(user="other") as store:
             store.pull("name", elsewhere)
         for edit in steps:
-            apply(place, edit)
+            apply_edit(place, edit)
         push(world, place)
         count = CountBackend(world.memory)
         with world.store(user="other", through=count) as store:
