@@ -22,7 +22,7 @@ _EXIT_CODE = click.option("--exit-code", is_flag=True, help="End with 1 if there
 
 @command("diff")
 @click.argument("old")
-@click.argument("new", metavar="NEW|DIR")
+@click.argument("new", type=click.Path(), metavar="NEW|DIR")
 @_EXIT_CODE
 def diff(old: str, new: str, exit_code: bool) -> None:
     """Compare two versions, or a version and a directory.

@@ -70,7 +70,7 @@ def _open(given: _Effort) -> Store:
 
 
 @command("push")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH... NAME")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH... NAME")
 @click.option("-m", "--message", default="", help="What this version is.")
 @click.option("--alias", "aliases", multiple=True, metavar="ALIAS", help="Move this alias to the version; repeatable.")
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="Put a label on the version; repeatable.")
@@ -155,7 +155,7 @@ def push_line(result: PushResult) -> str:
 
 @command("pull")
 @click.argument("name")
-@click.argument("destination", required=False, metavar="[DEST]")
+@click.argument("destination", required=False, type=click.Path(), metavar="[DEST]")
 @click.option(
     "--strategy",
     type=click.Choice([s.value for s in ConflictStrategy]),

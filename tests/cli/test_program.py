@@ -305,6 +305,17 @@ def test_closed_streams_do_no_harm(closed: str) -> None:
     assert not done.stderr
 
 
+@pytest.mark.parametrize("words", ["push fi", "push other fi", "pull name fi", "diff name fi", "status fi"])
+def test_paths_are_completed(words: str) -> None:
+    environment = {
+        "COMP_WORDS": f"artifactstore {words}",
+        "COMP_CWORD": str(len(words.split())),
+        "_ARTIFACTSTORE_COMPLETE": "bash_complete",
+    }
+    done = subprocess.run(PYTHON, env={**os.environ, **environment}, capture_output=True, text=True)
+    assert done.stdout == "file,fi\n", done.stderr
+
+
 def test_options_of_a_command_are_options_only() -> None:
     for name in COMMANDS:
         options = run(name, "--help").stdout.partition("\nOptions:\n")[2]
