@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from artifactstore.store import init_store as init_store
     from artifactstore.store import open_store as open_store
     from artifactstore.transaction.upload import Strategy as Strategy
+    from artifactstore.transfer.context import Reuse as Reuse
     from artifactstore.transfer.found import FollowLinks as FollowLinks
     from artifactstore.transfer.found import OnError as OnError
     from artifactstore.transfer.plan import ConflictStrategy as ConflictStrategy
@@ -111,6 +112,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "results": ("AliasInfo", "FolderItem", "RemoveOptions", "RemoveResult", "StatusReport", "Usage", "VersionInfo"),
     "store": ("Store", "init_store", "open_store"),
     "transaction.upload": ("Strategy",),
+    "transfer.context": ("Reuse",),
     "transfer.found": ("FollowLinks", "OnError"),
     "transfer.plan": ("ConflictStrategy", "PullOptions"),
     "transfer.progress": ("Progress",),

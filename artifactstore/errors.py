@@ -158,7 +158,7 @@ class CorruptData(ArtifactStoreError):
     """
 
     default_data_safe = "No wrong byte was returned; versions that do not use this object are not affected."
-    default_next_step = "Restore this object from a copy of the store, or push the data again from its source."
+    default_next_step = "Restore this object from a copy of the store, or push its source again with --no-reuse."
 
     def __init__(
         self,

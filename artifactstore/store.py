@@ -48,7 +48,7 @@ from artifactstore.transaction.resolve import open_version
 from artifactstore.transaction.store_record import read_settings, read_store
 from artifactstore.transaction.upload import Strategy
 from artifactstore.transfer.compare import local_entries
-from artifactstore.transfer.context import StoreContext
+from artifactstore.transfer.context import Reuse, StoreContext
 from artifactstore.transfer.found import FollowLinks, OnError, Scan, ScanOptions
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
@@ -70,6 +70,7 @@ __all__ = [
     "PushResult",
     "RemoveOptions",
     "RemoveResult",
+    "Reuse",
     "StatusReport",
     "Store",
     "Strategy",

@@ -13,6 +13,7 @@ from artifactstore.codec import Compression
 from artifactstore.config import COMPRESSIONS
 from artifactstore.store import Store
 from artifactstore.transaction.upload import Strategy
+from artifactstore.transfer.context import Reuse
 from artifactstore.transfer.found import FollowLinks, OnError
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.pull import PullResult
@@ -40,6 +41,7 @@ class _PushArguments(_Effort):
     one_file_system: bool
     compression: str | None
     checksum: bool
+    no_reuse: bool
     on_error: str
     dry_run: bool
 
@@ -87,6 +89,7 @@ def _open(given: _Effort) -> Store:
 @click.option("--one-file-system", is_flag=True, help="Leave out what is mounted inside the tree.")
 @click.option("--compression", type=click.Choice(COMPRESSIONS), help="auto: where it saves 5 % or more.")
 @click.option("--checksum", is_flag=True, help="Read every file, even if it looks unchanged.")
+@click.option("--no-reuse", is_flag=True, help="Send everything again: the way out when stored data is damaged.")
 @click.option(
     "--on-error",
     type=click.Choice([o.value for o in OnError]),
@@ -132,6 +135,7 @@ def _push_options(given: _PushArguments) -> PushOptions:
         one_file_system=given["one_file_system"],
         compression=Compression(given["compression"] or settings().compression),
         checksum=given["checksum"],
+        reuse=Reuse.NOTHING if given["no_reuse"] else Reuse.ALL,
         on_error=OnError(given["on_error"]),
         dry_run=given["dry_run"],
     )

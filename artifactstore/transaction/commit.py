@@ -32,6 +32,7 @@ from artifactstore.transaction.upload import (
     Action,
     CommitResult,
     EncodedRoot,
+    IfUnchanged,
     RootSource,
     SlotDetails,
     Strategy,
@@ -118,7 +119,12 @@ def _skip(upload: Upload, version: Version, *, aliases: Sequence[str], details: 
 
 
 def commit(
-    upload: Upload, source: RootSource, *, details: SlotDetails = _NO_DETAILS, aliases: Sequence[str] = ()
+    upload: Upload,
+    source: RootSource,
+    *,
+    details: SlotDetails = _NO_DETAILS,
+    aliases: Sequence[str] = (),
+    if_unchanged: IfUnchanged = IfUnchanged.REPORT,
 ) -> CommitResult:
     """Make the version, by the upload's strategy: steps (4) to (9).
 
@@ -137,7 +143,7 @@ def commit(
         BackendError: The storage failed before the outcome was sent. No version was made.
     """
     early = settle_early(upload, aliases=aliases)
-    result = early or _Commit(upload, source, details=details, aliases=aliases).run()
+    result = early or _Commit(upload, source, details=details, aliases=aliases).run(if_unchanged)
     upload.close()
     return result
 
@@ -172,12 +178,13 @@ class _Commit:
         if upload.strategy is Strategy.NEW and upload.latest is not None:
             self._use_alternative_name()
 
-    def run(self) -> CommitResult:
+    def run(self, if_unchanged: IfUnchanged) -> CommitResult:
         tx = self._upload.tx
         abandoned: TxId | None = None
         for attempt in range(1, MAX_ATTEMPTS + 1):
             encoded = self._encode()
-            if attempt == 1 and (settled := self._settled(encoded)) is not None:
+            may_settle = attempt == 1 and if_unchanged is IfUnchanged.REPORT
+            if may_settle and (settled := self._settled(encoded)) is not None:
                 return settled
             match self._attempt(tx, encoded, abandoned):
                 case Version() as version:

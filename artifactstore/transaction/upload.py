@@ -44,6 +44,13 @@ class Strategy(enum.Enum):
     REPLACE = "replace"
 
 
+class IfUnchanged(enum.Enum):
+    """What a commit does when the newest version has this content already."""
+
+    REPORT = "report"  # no new version: that one is reported
+    COMMIT = "commit"  # a version all the same: its content lies in packs of its own
+
+
 class Action(enum.Enum):
     """What became of a push."""
 

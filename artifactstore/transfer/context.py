@@ -1,5 +1,6 @@
 """An opened store, as pushes and pulls need it."""
 
+import enum
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -36,6 +37,13 @@ class StoreContext:
     memory_bytes: int
 
 
+class Reuse(enum.Enum):
+    """What of the store an upload may build on."""
+
+    ALL = "all"
+    NOTHING = "nothing"  # everything is sent again: what is damaged in the store is in nothing that is new
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadEnvironment:
     """What an upload works with.
@@ -52,6 +60,7 @@ class UploadEnvironment:
     store_id: bytes
     cut: CutFunction
     compression: Compression
+    reuse: Reuse
     work: Executor
     transfers: Executor
     packs_in_flight: int

@@ -23,7 +23,7 @@ from artifactstore.digest import CHUNK_CONTEXT, Buffer, Digest, digest_of, xxh3_
 from artifactstore.manifest.format import FileDigester, file_digest, single_chunk_file_digest
 from artifactstore.manifest.model import Extent
 from artifactstore.pack.format import ChunkKind
-from artifactstore.transfer.context import UploadEnvironment
+from artifactstore.transfer.context import Reuse, UploadEnvironment
 from artifactstore.transfer.extents import ExtentBuilder
 from artifactstore.transfer.feed import Batch, Feed, Piece
 from artifactstore.transfer.found import Found
@@ -94,6 +94,7 @@ class Pipeline:
         self._packs = packs
         self._known = known
         self._compression = environment.compression
+        self._reuse = environment.reuse
         self._same_file = same_file
         self._work = environment.work
         self._progress = environment.progress
@@ -218,7 +219,8 @@ class Pipeline:
         self._neighbours.settle()
         saved_before = self.saved_bytes
         for piece in batch.pieces:
-            self._neighbours.offer(chunk[0] for chunk in piece.prepared if chunk[2] is None)
+            if self._reuse is Reuse.ALL:
+                self._neighbours.offer(chunk[0] for chunk in piece.prepared if chunk[2] is None)
             if piece.is_whole and len(piece.ends) <= 1:
                 yield self._place_small(piece)
                 continue

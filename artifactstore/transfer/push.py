@@ -26,10 +26,10 @@ from artifactstore.keys import TxId
 from artifactstore.manifest.model import EntryKind, EntryPlaces, PackRow
 from artifactstore.names import Name, check_alias
 from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
-from artifactstore.transaction.commit import commit, settle_early, settle_known, settle_unchanged
+from artifactstore.transaction.commit import commit, settle_early, settle_known
 from artifactstore.transaction.labels import put_label_hints
-from artifactstore.transaction.upload import Action, CommitResult, SlotDetails, Strategy, Upload, begin
-from artifactstore.transfer.context import StoreContext, UploadEnvironment
+from artifactstore.transaction.upload import Action, CommitResult, IfUnchanged, SlotDetails, Strategy, Upload, begin
+from artifactstore.transfer.context import Reuse, StoreContext, UploadEnvironment
 from artifactstore.transfer.found import FollowLinks, Found, Notice, OnError, Scan, ScanOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import provenance
@@ -58,6 +58,8 @@ class PushOptions:
         one_file_system: Leave out what is mounted inside the tree.
         compression: `AUTO` compresses a file where that saves enough (docs/decisions/0003-compression.md).
         checksum: Read every file, even if it looks unchanged.
+        reuse: With `NOTHING` everything is read and sent again, and becomes a version even if it is unchanged: the
+            way out when stored data is damaged and its source is still there.
         on_error: What to do about files that can't be read.
         dry_run: Scan, read and compare; write nothing to the store.
     """
@@ -73,6 +75,7 @@ class PushOptions:
     one_file_system: bool = False
     compression: Compression = Compression.AUTO
     checksum: bool = False
+    reuse: Reuse = Reuse.ALL
     on_error: OnError = OnError.FAIL
     dry_run: bool = False
 
@@ -208,10 +211,14 @@ class _Push:
         self._remember(self._content, result)
         return self._result(result)
 
+    @property
+    def _reads_everything(self) -> bool:
+        return self._options.checksum or self._options.reuse is Reuse.NOTHING
+
     def _unchanged_by_signature(self) -> Synced | None:
         """The synced state that this tree still is, if its version is the latest one."""
         context, latest = self._context, self._upload.latest
-        if latest is None or self._options.checksum or self._scan.skipped:
+        if latest is None or self._reads_everything or self._scan.skipped:
             return None
         synced = context.state.synced(context.store_id, self._scan.source_key, latest.name.text)
         if synced is None or not synced.is_settled or synced.tx != latest.tx or synced.signature != self._signature:
@@ -255,6 +262,7 @@ class _Push:
             store_id=context.store_id,
             cut=context.cut,
             compression=self._options.compression,
+            reuse=self._options.reuse,
             work=context.work,
             transfers=context.requests,
             packs_in_flight=max(1, min(_MAX_PACKS_IN_FLIGHT, context.memory_bytes // _PACK_MEMORY_BYTES - 1)),
@@ -280,6 +288,8 @@ class _Push:
 
     def _base(self, packs: PackSet) -> Base | None:
         """The newest live version, if its content is cut like ours: the second request is its root."""
+        if self._options.reuse is Reuse.NOTHING:
+            return None
         latest, root = self._upload.latest, self._upload.latest_root()
         if latest is None or root is None or root.cut != str(self._context.cut):
             return None
@@ -289,10 +299,12 @@ class _Push:
         return Base(tree, latest.tx, packs)
 
     def _interrupted(self) -> list[RecordedPack]:
+        if self._options.reuse is Reuse.NOTHING:
+            return []
         return self._context.state.pending_packs(self._context.store_id)
 
     def _remembered_rows(self) -> dict[bytes, DirectoryRows]:
-        if self._options.checksum:
+        if self._reads_everything:
             return {}
         paths = [directory.absolute for directory in self._scan.directories]
         return self._context.state.load_directories(self._context.store_id, paths, cut=str(self._context.cut))
@@ -305,18 +317,14 @@ class _Push:
 
     def _commit(self, content: ContentUpload) -> CommitResult:
         self._progress.phase("committing", total_files=None, total_bytes=None)
-        upload, options = self._upload, self._options
-        digest = content.content_digest()
-        unchanged = settle_unchanged(
-            upload,
-            content_digest=digest,
-            cut=str(self._context.cut),
-            aliases=options.aliases,
+        again = self._options.reuse is Reuse.NOTHING
+        return commit(
+            self._upload,
+            content,
             details=self._details,
+            aliases=self._options.aliases,
+            if_unchanged=IfUnchanged.COMMIT if again else IfUnchanged.REPORT,
         )
-        if unchanged is not None:
-            return unchanged
-        return commit(upload, content, details=self._details, aliases=options.aliases)
 
     def _leave_hints(self, content: ContentUpload, result: CommitResult) -> None:
         """Landmarks and labels, of committed versions only; losing them costs no data."""
