@@ -4,6 +4,7 @@ What is never tried again here is `put_if_absent`: a second try can lose against
 The caller of it reads back who won (docs/protocol.md, "Ambiguity").
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
@@ -16,6 +17,11 @@ from artifactstore.errors import TransientBackendError
 FIRST_WAIT_SECONDS: Final = 0.1
 LONGEST_WAIT_SECONDS: Final = 20.0
 DEADLINE_SECONDS: Final = 300.0
+SILENT_SECONDS: Final = 5.0
+"""A request that has been tried for longer than this is worth a word."""
+
+REPORT_EVERY_SECONDS: Final = 60.0
+_log: Final = logging.getLogger(__name__)
 _Item = TypeVar("_Item", ObjectInfo, ObjectInfo | CommonPrefix)
 _Result = TypeVar("_Result")
 
@@ -36,6 +42,7 @@ class RetryBackend(ForwardingBackend):
         super().__init__(inner)
         self._clock = clock
         self._deadline_seconds = deadline_seconds
+        self._silent_until = clock.monotonic()
 
     def get(self, key: str) -> Buffer:
         return self._persist(lambda: self._inner.get(key))
@@ -93,18 +100,28 @@ class RetryBackend(ForwardingBackend):
                 patience.wait_after(error)
 
     def _patience(self) -> "_Patience":
-        return _Patience(self._clock, self._deadline_seconds)
+        return _Patience(self._clock, self._deadline_seconds, self._report)
+
+    def _report(self, error: TransientBackendError, left_seconds: float) -> None:
+        """Say why nothing seems to happen; not for every thread that waits, and not all the time."""
+        now = self._clock.monotonic()
+        if now >= self._silent_until:
+            self._silent_until = now + REPORT_EVERY_SECONDS
+            _log.warning("%s: %s; trying again for up to %.0f s", self.url, error.what, left_seconds)
 
 
 class _Patience:
     """How long one request has still got."""
 
-    __slots__ = ("_clock", "_deadline", "_deadline_seconds", "_wait_seconds")
+    __slots__ = ("_began", "_clock", "_deadline", "_report", "_wait_seconds")
 
-    def __init__(self, clock: Clock, deadline_seconds: float) -> None:
+    def __init__(
+        self, clock: Clock, deadline_seconds: float, report: Callable[[TransientBackendError, float], None]
+    ) -> None:
         self._clock = clock
-        self._deadline_seconds = deadline_seconds
-        self._deadline = clock.monotonic() + deadline_seconds
+        self._began = clock.monotonic()
+        self._deadline = self._began + deadline_seconds
+        self._report = report
         self._wait_seconds = FIRST_WAIT_SECONDS
 
     def wait_after(self, error: TransientBackendError) -> None:
@@ -117,7 +134,10 @@ class _Patience:
         if error.retry_after_seconds is not None:
             # Never sooner than asked; the jitter on top spreads those who were all told the same.
             wait += max(0.0, error.retry_after_seconds)
-        if self._clock.monotonic() + wait > self._deadline:
+        now = self._clock.monotonic()
+        if now + wait > self._deadline:
             raise error
+        if now - self._began > SILENT_SECONDS:
+            self._report(error, self._deadline - now)
         self._wait_seconds = min(2 * self._wait_seconds, LONGEST_WAIT_SECONDS)
         self._clock.sleep(wait)

@@ -169,3 +169,18 @@ def test_a_slow_reader_of_a_listing_does_not_use_up_its_deadline() -> None:
 def test_a_deadline_in_the_past_is_refused(deadline_seconds: float) -> None:
     with pytest.raises(ValueError, match="deadline"):
         RetryBackend(MemoryBackend(), clock=VirtualClock(), deadline_seconds=deadline_seconds)
+
+
+def test_who_waits_for_long_is_told_why_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    backend, _, _ = backend_with(FAILING)
+    with pytest.raises(TransientBackendError):
+        backend.get("k/0/0000")
+    said = [record.getMessage() for record in caplog.records]
+    assert 2 <= len(said) <= 6  # of some thirty tries within 300 s
+    assert all("the storage failed, as planned" in text and "trying again for up to" in text for text in said)
+
+
+def test_what_passes_soon_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    backend, _, _ = backend_with(Fault(verb="get", action=ErrorBefore(), times=3))
+    backend.get("k/0/0000")
+    assert not caplog.records
