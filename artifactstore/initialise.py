@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from artifactstore.backend.proof import folds_case, prove_put_if_absent
+from artifactstore.backend.proof import folds_case, has_ranged_reads, prove_put_if_absent
 from artifactstore.backend.protocol import Backend
 from artifactstore.backend.table import create_local_root
 from artifactstore.chunking import DEFAULT_CUT
@@ -27,7 +27,7 @@ def initialise(url: str, backend: Backend, clock: Clock, *, single_writer: bool)
     a time is safe, and the store is made only if ``single_writer`` accepts that.
 
     Raises:
-        StoreReadOnly: One writer at a time only, and that was not accepted. Nothing was written.
+        StoreReadOnly: One writer at a time only, and that was not accepted; or no ranged reads. Nothing was written.
         BackendError: The storage can't be written or read.
     """
     create_local_root(url, clock=clock)
@@ -35,6 +35,12 @@ def initialise(url: str, backend: Backend, clock: Clock, *, single_writer: bool)
         return Initialised(record=read_store(backend), is_new=False)
     except StoreNotFound:
         pass
+    if not has_ranged_reads(backend, clock):
+        raise StoreReadOnly(
+            "this storage does not answer requests for a range of an object, and a store can't be read without",
+            where=backend.url,
+            next_step="Use other storage; `artifactstore doctor URL` says more.",
+        )
     writers = Writers.MANY if prove_put_if_absent(backend, clock) else Writers.SINGLE
     if writers is Writers.SINGLE and not single_writer:
         raise StoreReadOnly(

@@ -10,7 +10,7 @@ from typing import Final
 
 from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock
-from artifactstore.errors import ObjectExists, ObjectNotFound, TransientBackendError
+from artifactstore.errors import BackendError, CorruptData, ObjectExists, ObjectNotFound, TransientBackendError
 
 WRITERS: Final = 16
 ROUNDS: Final = 3
@@ -73,6 +73,24 @@ def _race(backend: Backend, key: str) -> bool:
     except ObjectExists:
         return bytes(backend.get(key)) == stored
     return False
+
+
+def has_ranged_reads(backend: Backend, clock: Clock) -> bool:
+    """Whether a range of an object can be read: without that nothing that is stored comes back.
+
+    Raises:
+        BackendError: It can't be written or cleaned up.
+    """
+    key = f"{probe_prefix(clock)}range"
+    body = bytes(range(256)) * 16
+    try:
+        backend.put(key, body)
+        try:
+            return bytes(backend.get_range(key, 1000, 200)) == body[1000:1200]
+        except (BackendError, CorruptData):
+            return False
+    finally:
+        backend.delete(key)
 
 
 def folds_case(backend: Backend, clock: Clock) -> bool:
