@@ -202,7 +202,8 @@ def test_upload_whose_packs_went_while_it_slept_and_whose_source_changed_says_so
         def happens() -> None:
             world.delete_old()
             world.virtual_clock.advance(15 * DAY_SECONDS)
-            edit_tree(world.tree, {b"large": b"something else", b"00": b"something else"})
+            for path in ("large", "00"):  # in place: a scan that runs meanwhile finds them
+                (world.tree / path).write_bytes(b"something else")
             world.collector.collect()
 
         faulty = world.faulty(Fault(nth=request, action=Meanwhile(happens)))

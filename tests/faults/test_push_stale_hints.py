@@ -94,6 +94,7 @@ def test_pack_of_local_state_that_is_not_whole_is_not_relied_on(world: World) ->
     world.memory.overwrite(pack_key(pack), bytes(world.memory.get(pack_key(pack)))[:-1])
     world.push("other")
     world.check("other")
+    assert pack not in world.packs_of("other")
 
 
 @pytest.mark.parametrize("what", ["gone", "cut short", "flipped"])
@@ -128,6 +129,29 @@ def test_version_is_whole_although_a_pack_of_its_base_is_lost(world: World, user
     edit_tree(world.tree, {b"large": LARGE[:10_000] + b"inserted" + LARGE[10_000:], b"%02d" % which: b"new"})
     result = world.push(user=user, checksum=True)
     assert result.action == "committed"
+    world.check()
+
+
+def test_pack_that_is_found_gone_after_content_of_it_was_reused_is_left_altogether(world: World) -> None:
+    """Small files match the base before a large one, read after them, needs the table of their pack."""
+    make_tree(world.tree, {**{b"%02d" % n: seeded_bytes(f"tiny {n}", 100) for n in range(40)}, b"z": LARGE[:9000]})
+    world.push()
+    [lost] = [pack for pack in world.packs_of("name") if len(world.memory.get(pack_key(pack))) > 10_000]
+    world.memory.delete(pack_key(lost))
+    edit_tree(world.tree, {b"z": LARGE[:4000] + b"inserted" + LARGE[4000:9000]})
+    world.push(user="another machine")
+    world.check()
+
+
+def test_deleted_version_is_no_base(world: World) -> None:
+    """Fault 131: nobody needs its packs any more, though they are still there."""
+    world.push()
+    before = world.packs()
+    for version in live_versions(world.memory, Name("name")):
+        remove_version(world.memory, world.clock, version)
+    edit_tree(world.tree, {b"00": b"new"})
+    assert world.push(user="another machine").version == "name:v2"
+    assert not before & set(world.packs_of("name"))
     world.check()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from artifactstore import reading
 from artifactstore.backend.wrappers.count import CountBackend
 from artifactstore.errors import CorruptData, InvalidName, PathNotFound
 from artifactstore.keys import PACKS
+from artifactstore.manifest.model import Block, EntryPlaces, Extent
 from artifactstore.store import Store
 from artifactstore.testing.stores import (
     SMALL_CUT,
@@ -26,6 +28,7 @@ from artifactstore.testing.stores import (
     small_limits,
 )
 from artifactstore.testing.strategies import seeded_bytes
+from artifactstore.tree import StoredTree
 
 NOISE = seeded_bytes("noise", 60_000)
 TREE = {
@@ -233,6 +236,22 @@ def test_damage_is_an_error_before_a_wrong_byte_is_returned(opened: Opened, path
             failed += 1
         memory.restore(snapshot)
     assert failed
+
+
+def test_manifest_that_names_other_chunks_of_the_right_packs_is_found_out(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 80: tables prove what lies where, the file's digest which of it is the file."""
+    real = StoredTree.extents
+
+    def one_further(self: StoredTree, places: EntryPlaces, block: Block) -> tuple[Extent, ...]:
+        first, *others = real(self, places, block)
+        shifted = msgspec.structs.replace(first, first_chunk=first.first_chunk + 1)
+        return (msgspec.structs.replace(shifted, chunk_count=max(1, shifted.chunk_count - 1)), *others)
+
+    monkeypatch.setattr(StoredTree, "extents", one_further)
+    with pytest.raises(CorruptData, match="n:v2"), opened.store.open("n:v2/noise") as stream:
+        stream.read()
 
 
 def test_pack_that_goes_while_a_stream_is_open_is_an_error_that_names_it(opened: Opened) -> None:
