@@ -14,7 +14,7 @@ kilobytes go through everything that otherwise takes gigabytes.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,10 +33,11 @@ from artifactstore.dedup import landmarks, neighbours
 from artifactstore.dedup.known import DigestColumn
 from artifactstore.dedup.state import LocalState
 from artifactstore.digest import DIGEST_BYTES, Digest, PackId
-from artifactstore.keys import parse_pack_key
+from artifactstore.keys import pack_key, parse_pack_key
 from artifactstore.manifest import build, cuts, index
 from artifactstore.manifest.model import MAX_ROOT_BLOCKS, Entry, EntryKind
 from artifactstore.names import Name, parse_reference
+from artifactstore.pack.format import ChunkKind, parse_pack
 from artifactstore.pack.writer import PackBuilder
 from artifactstore.reading import open_file
 from artifactstore.store import Store, StoreOptions
@@ -324,3 +325,9 @@ class StoreWorld:
     def packs(self) -> frozenset[PackId]:
         """The packs that are there."""
         return frozenset(pack for pack in map(parse_pack_key, self.memory.keys()) if pack is not None)
+
+    def content_chunks(self, packs: Iterable[PackId] | None = None) -> set[bytes]:
+        """Digests of the content chunks in these packs, or in all that are there."""
+        some = self.packs() if packs is None else packs
+        tables = [parse_pack(pack, memoryview(self.memory.get(pack_key(pack)))) for pack in some]
+        return {t.digest(n) for t in tables for n in range(len(t)) if t.kind(n) is ChunkKind.CONTENT}

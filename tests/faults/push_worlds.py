@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from artifactstore.backend.protocol import Backend
-from artifactstore.digest import PackId
 from artifactstore.errors import VersionExists
-from artifactstore.keys import pack_key
 from artifactstore.names import Name
-from artifactstore.pack.format import ChunkKind, parse_pack
 from artifactstore.store import PushOptions, PushResult, Strategy
 from artifactstore.testing.collector import WEEK_SECONDS, Collector
 from artifactstore.testing.stores import (
@@ -100,11 +97,6 @@ class PushWorld(StoreWorld):
         for version in visible:
             assert self.stored(version) == self.acknowledged.get(version, tree_at(self.tree)), version
         return visible
-
-    def content_chunks(self, packs: frozenset[PackId]) -> set[bytes]:
-        """Digests of the content chunks in these packs."""
-        tables = [parse_pack(pack, memoryview(self.memory.get(pack_key(pack)))) for pack in packs]
-        return {t.digest(n) for t in tables for n in range(len(t)) if t.kind(n) is ChunkKind.CONTENT}
 
 
 @dataclass(slots=True)

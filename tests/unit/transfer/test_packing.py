@@ -21,7 +21,7 @@ from artifactstore.pack.format import ChunkKind, parse_pack
 from artifactstore.testing.clock import VirtualClock
 from artifactstore.testing.stores import small_limits
 from artifactstore.testing.strategies import seeded_bytes
-from artifactstore.transfer.context import UploadEnvironment
+from artifactstore.transfer.context import Reuse, UploadEnvironment
 from artifactstore.transfer.packing import PackSender
 from artifactstore.transfer.progress import NULL_PROGRESS
 
@@ -56,6 +56,7 @@ class Sending:
             store_id=bytes(16),
             cut=DEFAULT_CUT,
             compression=Compression.AUTO,
+            reuse=Reuse.ALL,
             work=self.pool,
             transfers=self.pool,
             packs_in_flight=self.packs_in_flight,
