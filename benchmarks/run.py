@@ -25,6 +25,7 @@ from harness.question import Context, Question, S3Use
 from harness.report import markdown, replace_section
 from harness.results import add_answer, continued, in_order, new_document, write_document
 from harness.server import s3_server
+from harness.session import clear_away
 from harness.tools import OWN_NAME, Program, make_tools
 from peers import PEERS, Installed, find_peers, version_of
 from questions import QUESTIONS
@@ -108,7 +109,10 @@ def _measure(given: argparse.Namespace, questions: Sequence[Question], found: Ma
             s3=server,
             drop_caches=given.drop_caches,
         )
-        is_whole = _ask(context, questions, out=given.out)
+        try:
+            is_whole = _ask(context, questions, out=given.out)
+        finally:
+            clear_away(work)
     if given.readme:
         replace_section(_HERE / "README.md", markdown(json.loads(given.out.read_text()), level=3))
     return 0 if is_whole else 1

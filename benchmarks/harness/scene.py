@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -43,10 +42,6 @@ class FolderTarget:
                 facts = os.lstat(os.path.join(directory, name))
                 lengths[facts.st_ino] = facts.st_size
         return sum(lengths.values())
-
-    def clear(self) -> None:
-        """Remove it."""
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
