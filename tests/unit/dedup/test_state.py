@@ -43,7 +43,7 @@ def rows(*names: bytes) -> DirectoryRows:
     return builder.build()
 
 
-def synced(directory: bytes = b"/work/model", *, name: str = "team/model", slot: int = 1) -> Synced:
+def synced(directory: bytes = b"/data/model", *, name: str = "team/model", slot: int = 1) -> Synced:
     return Synced(
         store_id=STORE,
         directory=directory,
@@ -89,7 +89,7 @@ def use(state: LocalState) -> bool:
     state.pin_store("s3://bucket", STORE)
     state.note_seen(STORE, "name", 4)
     loaded = state.load_directory(STORE, b"/d", cut=CUT)
-    last = state.last_synced(b"/work/model")
+    last = state.last_synced(b"/data/model")
     return (
         [p.pack for p in state.pending_packs(STORE)] == [pack(1).pack]
         and loaded is not None
@@ -188,12 +188,12 @@ def test_growth_is_bounded_by_dropping_what_was_not_seen_for_longest(
 
 def test_a_synced_state_comes_back_with_its_entries(state: LocalState, clock: VirtualClock) -> None:
     state.record_synced(synced(), ENTRIES)
-    back = state.synced(STORE, b"/work/model", "team/model")
+    back = state.synced(STORE, b"/data/model", "team/model")
     assert back is not None
     assert (back.slot, back.signature, back.is_settled, back.recorded_at) == (1, b"g" * 16, True, clock.now())
     assert state.synced_entries(back) == ENTRIES
-    assert state.synced(STORE, b"/work/model", "team/other") is None
-    assert state.synced(OTHER_STORE, b"/work/model", "team/model") is None
+    assert state.synced(STORE, b"/data/model", "team/other") is None
+    assert state.synced(OTHER_STORE, b"/data/model", "team/model") is None
 
 
 def test_the_last_synced_state_of_a_directory_is_found_whatever_its_name(
@@ -202,7 +202,7 @@ def test_the_last_synced_state_of_a_directory_is_found_whatever_its_name(
     for slot, name in enumerate(["one", "two", "one"], start=1):
         state.record_synced(synced(name=name, slot=slot), ENTRIES)
         clock.sleep(1)
-    last = state.last_synced(b"/work/model")
+    last = state.last_synced(b"/data/model")
     assert last is not None
     assert (last.name, last.slot) == ("one", 3)
     assert state.last_synced(b"/work") is None
@@ -210,7 +210,7 @@ def test_the_last_synced_state_of_a_directory_is_found_whatever_its_name(
 
 def test_entries_of_a_state_that_was_replaced_meanwhile_are_unknown(state: LocalState, clock: VirtualClock) -> None:
     state.record_synced(synced(slot=1), ENTRIES)
-    before = state.synced(STORE, b"/work/model", "team/model")
+    before = state.synced(STORE, b"/data/model", "team/model")
     clock.sleep(1)
     state.record_synced(synced(slot=2), ENTRIES)
     assert before is not None
@@ -374,7 +374,7 @@ def test_a_damaged_file_is_set_aside_and_begun_anew_with_one_warning(
     warnings: list[str] = []
     with LocalState(tmp_path, warn=warnings.append) as state:
         state.pending_packs(STORE)
-        state.last_synced(b"/work/model")
+        state.last_synced(b"/data/model")
         assert use(state)
     assert len(warnings) == 1
     assert "damaged" in warnings[0] and state.path in warnings[0]
@@ -392,7 +392,7 @@ def test_rows_damaged_behind_the_back_of_the_database_are_a_miss(tmp_path: Path)
         connection.execute("UPDATE synced SET entries = zeroblob(length(entries))")
     connection.close()
     with LocalState(tmp_path) as state:
-        last = state.last_synced(b"/work/model")
+        last = state.last_synced(b"/data/model")
         assert last is not None
         assert state.synced_entries(last) is None
         assert state.load_directory(STORE, b"/d", cut=CUT) is None
