@@ -72,7 +72,7 @@ class TestRequests:
 
     def test_length_of_the_history_costs_nothing(self, world: StoreWorld, tree: Path) -> None:
         costs = []
-        for number in range(60):
+        for number in range(55):
             edit_tree(tree, {b"a": b"%d" % number})
             costs.append(self.cost(world, lambda store: store.push(tree, "n")).counts.request_count)
         assert max(costs[1:]) == costs[1]
