@@ -52,3 +52,14 @@ def test_what_is_pushed_after_that_builds_on_the_whole_version(world: StoreWorld
 def test_with_reuse_unchanged_content_makes_no_version(world: StoreWorld) -> None:
     with world.store() as store:
         assert store.push(world.folder / "source", "data").action == "unchanged"
+
+
+def test_a_damaged_root_of_the_newest_version_does_not_stand_in_the_way(world: StoreWorld) -> None:
+    [root] = [key for key in world.memory.keys() if key.endswith("/root")]  # noqa: SIM118 - a backend, not a dict
+    body = bytearray(world.memory.get(root))
+    body[len(body) // 2] ^= 1
+    world.memory.overwrite(root, body)
+    with world.store() as store:
+        result = store.push(world.folder / "source", "data", options=PushOptions(reuse=Reuse.NOTHING))
+    assert result.version == "data:v2"
+    assert world.pulled("data") == tree_at(world.folder / "source")
