@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from artifactstore.manifest.diff import Change
-from artifactstore.transaction.records import GitState
+from artifactstore.transaction.records import GitState, VersionPin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,8 @@ class VersionInfo:
         content_digest: 64 hexadecimal digits.
         created: RFC 3339, by the uploader's clock.
         aliases: That point to it now; `latest` is not among them.
+        expires: From when on readers refuse it unless asked, RFC 3339; empty for never.
+        made_by: Id of the job that made it, or empty. made_from: the versions it was made from.
         content_bytes: Of all files. stored_bytes: of the packs it uses, as far as it uses them. new_bytes: what its
             push added to the store.
     """
@@ -33,6 +35,9 @@ class VersionInfo:
     labels: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
+    expires: str = ""
+    made_by: str = ""
+    made_from: tuple[VersionPin, ...] = ()
     files: int = 0
     directories: int = 0
     links: int = 0

@@ -111,6 +111,24 @@ class GitState(msgspec.Struct, frozen=True, kw_only=True):
     dirty: bool = False
 
 
+class VersionPin(msgspec.Struct, frozen=True, kw_only=True):
+    """One version, as exactly as can be said.
+
+    Attributes:
+        version: ``name:v3``, as it was called then.
+        tx: Its transaction: stays, whatever becomes of the name.
+        content: Its content digest, 64 hexadecimal digits.
+    """
+
+    version: str
+    tx: str
+    content: str
+
+    def __post_init__(self) -> None:
+        parse_tx_id(self.tx)
+        parse_digest(self.content)
+
+
 class SlotRecord(Record, frozen=True, kw_only=True):
     """One numbered version of a name. Every field but ``tx`` is a hint: outcome and root decide.
 
@@ -119,6 +137,9 @@ class SlotRecord(Record, frozen=True, kw_only=True):
         content: The content digest, 64 hexadecimal digits.
         created: When, by the uploader's clock, RFC 3339.
         who, host: User and machine.
+        expires: From when on readers refuse it unless asked, RFC 3339; empty for never.
+        made_by: Id of the job that made it, or empty.
+        made_from: The versions it was made from.
         content_bytes: Of all files. stored_bytes: of the packs it uses, as far as it uses them. new_bytes: sent
             by this upload.
     """
@@ -132,6 +153,9 @@ class SlotRecord(Record, frozen=True, kw_only=True):
     git: GitState | None = None
     labels: tuple[str, ...] = ()
     metadata: dict[str, object] = {}
+    expires: str = ""
+    made_by: str = ""
+    made_from: tuple[VersionPin, ...] = ()
     files: int = 0
     directories: int = 0
     links: int = 0

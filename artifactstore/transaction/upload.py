@@ -26,7 +26,7 @@ from artifactstore.manifest.model import Counts, PackRow, Root
 from artifactstore.names import Name
 from artifactstore.transaction.aliases import AliasMove
 from artifactstore.transaction.outcomes import fence, fresh_tx
-from artifactstore.transaction.records import NONCE_BYTES, Author, GitState
+from artifactstore.transaction.records import NONCE_BYTES, Author, GitState, VersionPin
 from artifactstore.transaction.roots import encode_interim_root, load_root
 from artifactstore.transaction.runs import GcView, condemned, look
 from artifactstore.transaction.versions import SHORT_PAGE, Version, list_slots, read_version
@@ -69,6 +69,9 @@ class SlotDetails:
     git: GitState | None = None
     labels: tuple[str, ...] = ()
     metadata: dict[str, object] = field(default_factory=dict)
+    expires: str = ""
+    made_by: str = ""
+    made_from: tuple[VersionPin, ...] = ()
 
     @property
     def author(self) -> Author:
