@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from artifactstore.backend.doctor import Finding as Finding
     from artifactstore.backend.doctor import Verdict as Verdict
     from artifactstore.codec import Compression as Compression
+    from artifactstore.errors import AliasProtected as AliasProtected
     from artifactstore.errors import ArtifactStoreError as ArtifactStoreError
     from artifactstore.errors import BackendError as BackendError
     from artifactstore.errors import CommitStateUnknown as CommitStateUnknown
@@ -28,12 +29,20 @@ if TYPE_CHECKING:
     from artifactstore.errors import DestinationError as DestinationError
     from artifactstore.errors import DestinationExists as DestinationExists
     from artifactstore.errors import DownloadConflict as DownloadConflict
+    from artifactstore.errors import InvalidMetadata as InvalidMetadata
     from artifactstore.errors import InvalidName as InvalidName
+    from artifactstore.errors import InvalidPath as InvalidPath
     from artifactstore.errors import NameNotFound as NameNotFound
     from artifactstore.errors import NotFound as NotFound
     from artifactstore.errors import ObjectExists as ObjectExists
     from artifactstore.errors import ObjectNotFound as ObjectNotFound
+    from artifactstore.errors import PathExists as PathExists
     from artifactstore.errors import PathNotFound as PathNotFound
+    from artifactstore.errors import ReferenceChanged as ReferenceChanged
+    from artifactstore.errors import ReferenceGone as ReferenceGone
+    from artifactstore.errors import ReferenceNotAllowed as ReferenceNotAllowed
+    from artifactstore.errors import ReferenceNotFound as ReferenceNotFound
+    from artifactstore.errors import ReferenceUnreachable as ReferenceUnreachable
     from artifactstore.errors import SourceChanged as SourceChanged
     from artifactstore.errors import SourceError as SourceError
     from artifactstore.errors import SourceNotFound as SourceNotFound
@@ -47,6 +56,7 @@ if TYPE_CHECKING:
     from artifactstore.errors import UnsupportedFormat as UnsupportedFormat
     from artifactstore.errors import VersionDeleted as VersionDeleted
     from artifactstore.errors import VersionExists as VersionExists
+    from artifactstore.errors import VersionExpired as VersionExpired
     from artifactstore.examination import examine as examine
     from artifactstore.manifest.diff import Change as Change
     from artifactstore.manifest.diff import ChangeKind as ChangeKind
@@ -63,6 +73,9 @@ if TYPE_CHECKING:
     from artifactstore.store import init_store as init_store
     from artifactstore.store import open_store as open_store
     from artifactstore.transaction.upload import Strategy as Strategy
+    from artifactstore.transfer.compose import Carried as Carried
+    from artifactstore.transfer.compose import Composition as Composition
+    from artifactstore.transfer.compose import Placed as Placed
     from artifactstore.transfer.context import Reuse as Reuse
     from artifactstore.transfer.found import FollowLinks as FollowLinks
     from artifactstore.transfer.found import OnError as OnError
@@ -77,6 +90,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "backend.doctor": ("Advice", "DoctorReport", "Finding", "Verdict"),
     "codec": ("Compression",),
     "errors": (
+        "AliasProtected",
         "ArtifactStoreError",
         "BackendError",
         "CommitStateUnknown",
@@ -86,12 +100,20 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "DestinationError",
         "DestinationExists",
         "DownloadConflict",
+        "InvalidMetadata",
         "InvalidName",
+        "InvalidPath",
         "NameNotFound",
         "NotFound",
         "ObjectExists",
         "ObjectNotFound",
+        "PathExists",
         "PathNotFound",
+        "ReferenceChanged",
+        "ReferenceGone",
+        "ReferenceNotAllowed",
+        "ReferenceNotFound",
+        "ReferenceUnreachable",
         "SourceChanged",
         "SourceError",
         "SourceNotFound",
@@ -105,6 +127,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "UnsupportedFormat",
         "VersionDeleted",
         "VersionExists",
+        "VersionExpired",
     ),
     "examination": ("examine",),
     "manifest.diff": ("Change", "ChangeKind"),
@@ -112,6 +135,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "results": ("AliasInfo", "FolderItem", "RemoveOptions", "RemoveResult", "StatusReport", "Usage", "VersionInfo"),
     "store": ("Store", "init_store", "open_store"),
     "transaction.upload": ("Strategy",),
+    "transfer.compose": ("Carried", "Composition", "Placed"),
     "transfer.context": ("Reuse",),
     "transfer.found": ("FollowLinks", "OnError"),
     "transfer.plan": ("ConflictStrategy", "PullOptions"),

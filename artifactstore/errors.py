@@ -6,12 +6,17 @@
         StoreNotFound              no store at this URL (not initialised, bucket missing)
         NameNotFound               no such name, folder, version, alias
         VersionDeleted             it was there, and has been deleted
+        VersionExpired             its time is over: readers refuse it unless asked
         PathNotFound               no such path in the version
+        ReferenceNotFound          nothing is at a URI, or nothing below it
+          ReferenceUnreachable       nobody knows what is at a URI: it could not be asked
       Conflict                   somebody or something was there first: decide, then run again
         ObjectExists               a put-if-absent found another object
         VersionExists              strategy `error`: the name has a version already
+        AliasProtected             a protected alias would be moved, deleted or left pointing to nothing
         DownloadConflict           local edits stand in the way of a download
         DestinationExists          the destination can't be used as it is
+        PathExists                 two things for one path of a version
       CorruptData                stored bytes are not what they were when written
       UnsafeManifest             a manifest names paths that must not be written
       UnsupportedFormat          written by a newer version
@@ -26,13 +31,16 @@
         StorePermissionDenied      credentials or rights
         StoreOutOfSpace            the store's file system or quota is full
         StoreReadOnly              this store can't be written in this way
+      ReferenceNotAllowed        a URI that the rules for references refuse
+      ReferenceChanged           what is at a URI is not what was there when it was added
+        ReferenceGone              nothing is there any more (a ReferenceNotFound, too)
       ConfigurationError         a setting is wrong
 
-Bad arguments are `ValueError` (`InvalidName` among them) or `TypeError`, outside this
+Bad arguments are `ValueError` (`InvalidName`, `InvalidMetadata`) or `TypeError`, outside this
 tree: catching them never catches lost data. Every error survives pickling.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 _NOTHING_WRITTEN = "Nothing was written."
@@ -40,6 +48,14 @@ _NOTHING_WRITTEN = "Nothing was written."
 
 class InvalidName(ValueError):
     """A name, alias, version, job id or reference that is not of the grammar in `artifactstore.names`."""
+
+
+class InvalidPath(InvalidName):
+    """A path of an artifact's object that no version can hold."""
+
+
+class InvalidMetadata(ValueError):
+    """Labels, message, metadata or a time-to-live that can't be kept with a version; nothing was written."""
 
 
 class ArtifactStoreError(Exception):
@@ -105,6 +121,23 @@ class VersionDeleted(NotFound):
     default_next_step = "`artifactstore log NAME` shows the versions that are left."
 
 
+class VersionExpired(NotFound):
+    """The version is still there, and its time is over.
+
+    Attributes:
+        version: ``name:v3``.
+        expires: Since when, RFC 3339.
+    """
+
+    default_data_safe = "It is still stored, and is not read by accident."
+    default_next_step = "To read it all the same, say --expired (in Python allow_expired=True)."
+
+    def __init__(self, what: str, *, version: str = "", expires: str = "", where: str = "") -> None:
+        super().__init__(what, where=where)
+        self.version = version
+        self.expires = expires
+
+
 class PathNotFound(NotFound):
     default_next_step = "`artifactstore ls NAME:VERSION` shows the paths in a version."
 
@@ -128,6 +161,21 @@ class VersionExists(Conflict):
     default_next_step = "Choose another --strategy (version, skip, new, replace) or another name."
 
 
+class AliasProtected(Conflict):
+    """A protected alias stands in the way.
+
+    Attributes:
+        aliases: The protected ones.
+    """
+
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Lift it with `artifactstore alias NAME ALIAS --unprotect`, or say --force."
+
+    def __init__(self, what: str, *, aliases: Sequence[str] = (), where: str = "") -> None:
+        super().__init__(what, where=where)
+        self.aliases = tuple(aliases)
+
+
 class DownloadConflict(Conflict):
     """Paths that differ here, in the version, and from what was last synced.
 
@@ -141,6 +189,13 @@ class DownloadConflict(Conflict):
     def __init__(self, what: str, *, paths: Sequence[bytes], where: str = "") -> None:
         super().__init__(what, where=where)
         self.paths = tuple(paths)
+
+
+class PathExists(Conflict):
+    """Two parts of what is to be a version have something for one path."""
+
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Give one of them another path, or leave it out."
 
 
 class DestinationExists(Conflict):
@@ -257,3 +312,46 @@ class StoreReadOnly(BackendError):
 class ConfigurationError(ArtifactStoreError):
     default_data_safe = _NOTHING_WRITTEN
     default_next_step = "`artifactstore config` shows which setting won and where it comes from."
+
+
+class ReferenceNotFound(NotFound):
+    """Nothing is at a URI, or nothing below it."""
+
+    default_next_step = "Check the URI."
+
+
+class ReferenceUnreachable(ReferenceNotFound):
+    """What is at a URI could not be asked for: no connection, no rights, or a server that fails."""
+
+    default_next_step = "Check that the server is up and that your credentials for it hold, then try again."
+
+
+class ReferenceNotAllowed(ArtifactStoreError):
+    """A URI that the rules for references refuse. The message holds no secret."""
+
+    default_data_safe = "Nothing was asked for there, and nothing was written."
+    default_next_step = "docs/references.md says which URIs are allowed, and how to allow more."
+
+
+class ReferenceChanged(ArtifactStoreError):
+    """What is at a URI is not what was there when it was added.
+
+    Attributes:
+        old: What was recorded, of the fields that differ: ``size_bytes``, ``etag``, ``version_id``, ``digest``
+            (hexadecimal digits).
+        new: What is there now, of the same fields. Empty when nothing is there.
+    """
+
+    default_data_safe = "Nothing of it was kept."
+    default_next_step = "Bring the old content back, or add the reference again in a new version."
+
+    def __init__(
+        self, what: str, *, old: Mapping[str, object], new: Mapping[str, object], where: str = ""
+    ) -> None:
+        super().__init__(what, where=where)
+        self.old = dict(old)
+        self.new = dict(new)
+
+
+class ReferenceGone(ReferenceChanged, ReferenceNotFound):
+    """Nothing is any more where a reference points."""

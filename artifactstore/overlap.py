@@ -11,10 +11,10 @@ from typing import Final
 
 from artifactstore.errors import ConfigurationError
 from artifactstore.names import Reference
+from artifactstore.transfer.content import Source
 from artifactstore.transfer.found import Notice
 from artifactstore.transfer.handles import missing_source, shown
 from artifactstore.transfer.pull import Destination
-from artifactstore.transfer.push import Source
 
 THE_STORE: Final = "the store itself: left out"
 _SPECIAL: Final = re.compile(r"([\\*?\[\]!# ])")

@@ -48,13 +48,15 @@ from artifactstore.transaction.resolve import open_version
 from artifactstore.transaction.store_record import read_settings, read_store
 from artifactstore.transaction.upload import Strategy
 from artifactstore.transfer.compare import local_entries
+from artifactstore.transfer.compose import Composition
+from artifactstore.transfer.content import Composed, Content, Source, Trees
 from artifactstore.transfer.context import Reuse, StoreContext
-from artifactstore.transfer.found import FollowLinks, OnError, Scan, ScanOptions
+from artifactstore.transfer.found import FollowLinks, Notice, OnError, Scan, ScanOptions
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import author
 from artifactstore.transfer.pull import Destination, PullResult, pull
-from artifactstore.transfer.push import PushOptions, PushResult, Source, push
+from artifactstore.transfer.push import PushOptions, PushResult, push
 from artifactstore.transfer.scan import scan
 from artifactstore.tree import StoredTree
 
@@ -232,13 +234,44 @@ class Store:
         target = Name(name)
         many = [sources] if isinstance(sources, (str, bytes, os.PathLike)) else list(sources)
         check_sources(many, store_path=self._path)
+        own = store_in_sources(many, store_path=self._path)
+        options = replace(options, exclude=(*options.exclude, *exclusions(own)))
+        done = self._push(Trees(many), target, options, progress)
+        return replace(done, notices=(*done.notices, *own))
+
+    def push_composition(
+        self,
+        composition: Composition,
+        name: str,
+        *,
+        options: PushOptions = _DEFAULT_PUSH,
+        progress: Progress = NULL_PROGRESS,
+    ) -> PushResult:
+        """Make a new version of ``name`` out of parts: files of this machine, references, and stored versions.
+
+        What is carried over from stored versions is neither read nor sent again.
+
+        Raises:
+            InvalidName: Not a name.
+            PathExists: Two parts have something for one path.
+            As `transfer.push.push`.
+        """
+        target = Name(name)
+        check_sources([part.source for part in composition.placed], store_path=self._path)
+        own: list[Notice] = []
+        placed = []
+        for part in composition.placed:
+            inside = store_in_sources([part.source], store_path=self._path)
+            own += (Notice(os.path.join(part.path, notice.path), notice.reason) for notice in inside)
+            placed.append(replace(part, exclude=(*part.exclude, *exclusions(inside))) if inside else part)
+        done = self._push(Composed(replace(composition, placed=placed)), target, options, progress)
+        return replace(done, notices=(*done.notices, *own))
+
+    def _push(self, content: Content, target: Name, options: PushOptions, progress: Progress) -> PushResult:
         settings = self._prepare_for_push(dry_run=options.dry_run)
         if self.record.folds_case:
             check_case(self._backend, target)
-        own = store_in_sources(many, store_path=self._path)
-        options = replace(options, exclude=(*options.exclude, *exclusions(own)))
-        done = push(self._context(settings), many, target, options=options, progress=progress)
-        return replace(done, notices=(*done.notices, *own))
+        return push(self._context(settings), content, target, options=options, progress=progress)
 
     def pull(
         self,

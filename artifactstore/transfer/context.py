@@ -12,6 +12,7 @@ from artifactstore.codec import Compression
 from artifactstore.dedup.state import LocalState
 from artifactstore.manifest.model import PackRow
 from artifactstore.pack.format import ChunkKind
+from artifactstore.transfer.found import OnError
 from artifactstore.transfer.progress import Progress
 
 
@@ -51,6 +52,7 @@ class UploadEnvironment:
     Attributes:
         work: Hashes and compresses.
         transfers: Sends and asks; verification of packs runs here too.
+        on_error: What happens about source files that can't be read.
         packs_in_flight: How many sealed packs may wait for the storage at once.
         on_put: Told of each pack whose PUT was answered, and what kind of chunks it holds.
     """
@@ -61,6 +63,7 @@ class UploadEnvironment:
     cut: CutFunction
     compression: Compression
     reuse: Reuse
+    on_error: OnError
     work: Executor
     transfers: Executor
     packs_in_flight: int

@@ -6,16 +6,21 @@ of a second, and the garbage collector never looks at them.
 
 import enum
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import xxhash
 
 from artifactstore.dedup.rows import settled_before_ns
-from artifactstore.manifest.model import EntryKind
+from artifactstore.manifest.model import EntryKind, Extent, ReferenceTarget
 from artifactstore.transfer.handles import Directory, shown
+from artifactstore.tree import StoredTree
+
+CARRIED: Final = -2
+"""Stands where a directory's index stands in a row that comes from a stored version."""
 
 _FILE: Final = int(EntryKind.FILE)
 _SIGNATURE_ROWS: Final = 8192
@@ -40,7 +45,7 @@ class Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Attributes:
         path: As in the version: relative, raw bytes.
-        kind: `EntryKind.FILE`, `DIRECTORY` (with nothing in it) or `LINK`, as a plain int.
+        kind: `EntryKind.FILE`, `DIRECTORY` (with nothing in it), `LINK` or, in compositions, `REFERENCE`; a plain int.
         size: Bytes of a file; 0 for others.
         inode: Of a file; 0 for others, whose times don't matter either.
         mtime_ns: Last change of the content, nanoseconds since the epoch.
@@ -48,6 +53,7 @@ class Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
         executable: Whether the owner may execute the file.
         target: Where a link points.
         directory: Index in `Scan.directories`: of the directory it lies in; of itself for an empty directory.
+            `CARRIED` for what does not lie on this machine.
     """
 
     path: bytes
@@ -96,6 +102,23 @@ class Notice:
         return f"{shown(self.path)}: {self.reason}"
 
 
+class CarriedFile(NamedTuple):
+    """A file of a stored version that is to be in the next one as it is: its content is not read.
+
+    Attributes:
+        tree: The version it lies in, found live after the upload began.
+        path: Its path there.
+        extents: Where its content lies, over ``packs``.
+    """
+
+    tree: StoredTree
+    path: bytes
+    digest: bytes
+    xxh3: bytes
+    extents: tuple[Extent, ...]
+    packs: Sequence[bytes]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """What a scan found.
@@ -110,6 +133,9 @@ class Scan:
         source_key: Names what was scanned, for local state: the real path of the directory, or of several
             sources joined by NUL.
         follow_links: As asked.
+        references: By path, the targets of rows that are references.
+        carried: By path, the rows that are files of stored versions.
+        temporary: Indexes of directories that will not be there again: local state need not remember them.
     """
 
     found: list[Found]
@@ -120,6 +146,9 @@ class Scan:
     started_at: float
     source_key: bytes
     follow_links: FollowLinks
+    references: Mapping[bytes, ReferenceTarget] = field(default_factory=dict)
+    carried: Mapping[bytes, CarriedFile] = field(default_factory=dict)
+    temporary: set[int] = field(default_factory=set)
 
     @property
     def content_bytes(self) -> int:
@@ -132,6 +161,10 @@ class Scan:
         encode = msgspec.msgpack.encode
         for start in range(0, len(self.found), _SIGNATURE_ROWS):
             state.update(encode(self.found[start : start + _SIGNATURE_ROWS]))
+        if self.references:
+            state.update(encode(sorted(self.references.items())))
+        for path, file in sorted(self.carried.items()):
+            state.update(encode((path, file.digest)))
         return state.digest()
 
     def is_settled(self) -> bool:

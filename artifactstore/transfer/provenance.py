@@ -7,11 +7,14 @@ The commit is read from git's own files, so it costs a few small reads and needs
 import os
 import pwd
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from artifactstore.transaction.records import Author, GitState
+
+JOB_VARIABLES = ("ARTIFACTSTORE_JOB_ID", "FOUNDATIONS_JOB_ID")
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 _SMALL_FILE_BYTES: Final = 4096
@@ -43,6 +46,12 @@ def provenance(source: str | os.PathLike[str]) -> Provenance:
 def author() -> Author:
     """The user and the machine, for the records of aliases and deletions."""
     return Author(who=_who(), host=_plain(os.uname().nodename))
+
+
+def job_id(environment: Mapping[str, str] | None = None) -> str:
+    """The job that this process belongs to, as its environment says; empty where it says nothing."""
+    env = os.environ if environment is None else environment
+    return _plain(next((env[name] for name in JOB_VARIABLES if env.get(name)), ""))
 
 
 def git_state(directory: str | os.PathLike[str]) -> GitState | None:

@@ -8,13 +8,12 @@
 """
 
 import logging
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from artifactstore.backend.wrappers.discard import DiscardBackend
 from artifactstore.chunking import is_compiled
+from artifactstore.clock import timestamp
 from artifactstore.codec import Compression
 from artifactstore.dedup.base import Base
 from artifactstore.dedup.landmarks import write_landmarks
@@ -23,27 +22,27 @@ from artifactstore.dedup.rows import DirectoryRows, DirectoryRowsBuilder
 from artifactstore.dedup.state import Synced
 from artifactstore.digest import PackId
 from artifactstore.keys import TxId
-from artifactstore.manifest.model import EntryKind, EntryPlaces, PackRow
-from artifactstore.names import Name, check_alias
+from artifactstore.manifest.model import Entry, EntryKind, EntryPlaces, PackRow
+from artifactstore.names import Name, check_alias, parse_whole
 from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
 from artifactstore.transaction.commit import commit, settle_early, settle_known
 from artifactstore.transaction.labels import put_label_hints
+from artifactstore.transaction.records import VersionPin
+from artifactstore.transaction.resolve import resolve
 from artifactstore.transaction.upload import Action, CommitResult, IfUnchanged, SlotDetails, Strategy, Upload, begin
+from artifactstore.transfer.content import Content
 from artifactstore.transfer.context import Reuse, StoreContext, UploadEnvironment
-from artifactstore.transfer.found import FollowLinks, Found, Notice, OnError, Scan, ScanOptions
+from artifactstore.transfer.found import CARRIED, FollowLinks, Found, Notice, OnError, Scan, ScanOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
-from artifactstore.transfer.provenance import provenance
+from artifactstore.transfer.provenance import job_id, provenance
 from artifactstore.transfer.rollback import Witness
-from artifactstore.transfer.scan import scan
+from artifactstore.transfer.staging import Staging
 from artifactstore.transfer.upload import ContentUpload, KnownFile, Remembered
 from artifactstore.tree import StoredTree
 
 _log = logging.getLogger(__name__)
 _PACK_MEMORY_BYTES: Final = 40 << 20
 _MAX_PACKS_IN_FLIGHT: Final = 6
-
-Source = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushOptions:
@@ -52,6 +51,9 @@ class PushOptions:
     Attributes:
         strategy: What to do when the name has a live version.
         message, labels, metadata: Go into the version's record.
+        ttl_seconds: How long readers take it without being told to; None for ever.
+        made_by: Id of the job that makes it; by default what the environment says.
+        made_from: The versions it is made from, as references.
         aliases: Move to the version once it is committed, or found unchanged.
         include, exclude: gitignore patterns.
         follow_links: Store what links point to instead of links.
@@ -69,6 +71,9 @@ class PushOptions:
     aliases: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     metadata: dict[str, object] = field(default_factory=dict)
+    ttl_seconds: float | None = None
+    made_by: str = ""
+    made_from: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     follow_links: FollowLinks = FollowLinks.NEVER
@@ -113,15 +118,17 @@ class PushResult:
 
 def push(
     context: StoreContext,
-    sources: Sequence[Source],
+    source: Content,
     name: Name,
     *,
     options: PushOptions,
     progress: Progress = NULL_PROGRESS,
 ) -> PushResult:
-    """Make a version of ``name`` out of what the sources hold.
+    """Make a version of ``name`` out of what the source holds.
 
     Raises:
+        NotFound: A version that it carries or is made from is not there.
+        PathExists: Parts of a composition have something for one path.
         SourceError: A source is missing, can't be read, or kept changing. No version was made.
         VersionExists: Strategy `error`, and the name has a live version.
         CommitStateUnknown: It can't be found out whether the version was made.
@@ -138,13 +145,15 @@ def push(
     )
     progress.phase("scanning", total_files=None, total_bytes=None)
     try:
-        found = scan(sources, options=_scan_options(options), clock=context.clock)
+        found = source.look(_scan_options(options), context.clock)
     except BaseException:
         beginning.cancel()
         raise
     upload = beginning.result()
     try:
-        return _Push(context, found, options, progress, upload, witness).run(os.fsdecode(sources[0]))
+        found = source.complete(found, context)
+        with Staging(context.backend, found) as staging:
+            return _Push(context, found, options, progress, upload, witness).run(source.origin, staging)
     finally:
         upload.close()
 
@@ -182,7 +191,7 @@ class _Push:
         self._sent: list[PackRow] = []
         self._details = SlotDetails()
 
-    def run(self, source: str) -> PushResult:
+    def run(self, source: str, staging: Staging) -> PushResult:
         upload, options = self._upload, self._options
         self._witness.look_at_slot(upload.highest_slot)
         origin = provenance(source)
@@ -193,6 +202,9 @@ class _Push:
             git=origin.git,
             labels=options.labels,
             metadata=options.metadata,
+            expires=self._expires(),
+            made_by=options.made_by or job_id(),
+            made_from=self._made_from(),
         )
         if not options.dry_run and (early := settle_early(upload, aliases=options.aliases)):
             return self._result(early)
@@ -203,13 +215,23 @@ class _Push:
             known = settle_known(upload, tx=TxId(synced.tx), aliases=options.aliases, details=self._details)
             if known is not None:
                 return self._result(known)
-        self._content = self._store_content()
+        self._content = self._store_content(staging)
         if options.dry_run:
             return self._planned(self._content)
         result = self._commit(self._content)
         self._leave_hints(self._content, result)
         self._remember(self._content, result)
         return self._result(result)
+
+    def _expires(self) -> str:
+        ttl_seconds = self._options.ttl_seconds
+        return "" if ttl_seconds is None else timestamp(self._context.clock.now() + ttl_seconds)
+
+    def _made_from(self) -> tuple[VersionPin, ...]:
+        references = [parse_whole(text) for text in self._options.made_from]
+        backend = self._context.backend
+        versions = self._context.requests.map(lambda r: resolve(backend, r.name, r.version), references)
+        return tuple(VersionPin(version=v.text, tx=v.tx, content=v.record.content) for v in versions)
 
     @property
     def _reads_everything(self) -> bool:
@@ -227,7 +249,7 @@ class _Push:
 
     # -- content -------------------------------------------------------------------------------------
 
-    def _store_content(self) -> ContentUpload:
+    def _store_content(self, staging: Staging) -> ContentUpload:
         context, upload = self._context, self._upload
         remembered = self._remembered_rows()
         packs = PackSet(
@@ -242,9 +264,10 @@ class _Push:
             packs,
             base=base,
             remembered=Remembered(
-                files=self._known_files(remembered), packs={path: rows.packs for path, rows in remembered.items()}
+                files=self._known_files(remembered, packs),
+                packs={path: rows.packs for path, rows in remembered.items()},
             ),
-            on_error=self._options.on_error,
+            staging=staging,
         )
         self._progress.phase(
             "uploading", total_files=len(self._scan.found), total_bytes=self._scan.content_bytes
@@ -263,6 +286,7 @@ class _Push:
             cut=context.cut,
             compression=self._options.compression,
             reuse=self._options.reuse,
+            on_error=self._options.on_error,
             work=context.work,
             transfers=context.requests,
             packs_in_flight=max(1, min(_MAX_PACKS_IN_FLIGHT, context.memory_bytes // _PACK_MEMORY_BYTES - 1)),
@@ -309,9 +333,30 @@ class _Push:
         paths = [directory.absolute for directory in self._scan.directories]
         return self._context.state.load_directories(self._context.store_id, paths, cut=str(self._context.cut))
 
-    def _known_files(self, remembered: dict[bytes, DirectoryRows]) -> list[KnownFile | None]:
+    def _known_files(self, remembered: dict[bytes, DirectoryRows], packs: PackSet) -> list[KnownFile | None]:
+        self._trust_carried(packs)
         rows_of = [remembered.get(directory.absolute) for directory in self._scan.directories]
-        return [_known(found, rows_of[found.directory]) for found in self._scan.found]
+        return [
+            self._known_carried(found) if found.directory == CARRIED else _known(found, rows_of[found.directory])
+            for found in self._scan.found
+        ]
+
+    def _trust_carried(self, packs: PackSet) -> None:
+        """The versions that files are carried from were found live after `begin`: their packs may be relied on."""
+        if self._options.reuse is Reuse.NOTHING:
+            return
+        trees = {id(file.tree): file.tree for file in self._scan.carried.values()}
+        for tree in trees.values():
+            packs.ban(self._upload.condemned([PackId(row.pack) for row in tree.root.packs]))
+            packs.trust(tree.root.packs)
+
+    def _known_carried(self, found: Found) -> KnownFile | None:
+        """None for what has to be read again: under another cut function its digest would be another."""
+        file = self._scan.carried.get(found.path)
+        if file is None or file.tree.root.cut != str(self._context.cut) or self._options.reuse is Reuse.NOTHING:
+            return None
+        entry = Entry(found.path, found.kind, found.size, found.executable, file.digest, file.xxh3)
+        return KnownFile(entry, file.extents, file.packs)
 
     # -- the end -------------------------------------------------------------------------------------
 
@@ -341,7 +386,7 @@ class _Push:
         packs = {PackId(row.pack) for row in (*self._sent, *content.pack_rows())}
         context.state.mark_packs_committed(context.store_id, packs)
         context.state.save_directories(context.store_id, self._rows_to_remember(content), cut=str(context.cut))
-        if not content.skipped:
+        if not content.skipped and not self._scan.temporary and not self._scan.carried:
             synced = Synced(
                 store_id=context.store_id,
                 directory=self._scan.source_key,
@@ -359,6 +404,8 @@ class _Push:
         builders: dict[int, DirectoryRowsBuilder] = {}
         directories = self._scan.directories
         for row, found in enumerate(self._scan.found):
+            if found.directory == CARRIED or found.directory in self._scan.temporary:
+                continue
             if found.kind != EntryKind.FILE or (entry := content.entry_of(row)) is None:
                 continue
             builder = builders.get(found.directory)

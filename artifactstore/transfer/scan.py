@@ -48,6 +48,7 @@ __all__ = [
     "OnError",
     "Scan",
     "ScanOptions",
+    "check_source_path",
     "scan",
 ]
 
@@ -165,7 +166,7 @@ class _Walk:
         if name in rows:
             where = shown(source)
             raise SourceError(f"two sources are named {shown(name)}; {where} is the second", where=where)
-        _check_path(name)
+        check_source_path(name)
         if stat.S_ISDIR(looked.st_mode):
             rows[name] = _Below(self._new_root(name, os.path.realpath(source), looked), ignore)
             return
@@ -253,7 +254,7 @@ class _Walk:
             ignore = self._with_ignore_file(handle, directory, ignore)
         if _is_odd(prefix, joined, names):
             for name in names:
-                _check_path(prefix + name)
+                check_source_path(prefix + name)
         return self._look(handle, names, prefix, _Below(below.index, ignore))
 
     def _look(self, handle: int, names: list[bytes], prefix: bytes, here: _Below) -> list[_Row]:
@@ -431,8 +432,12 @@ def _is_odd(prefix: bytes, joined: bytes, names: list[bytes]) -> bool:
     )
 
 
-def _check_path(path: bytes) -> None:
-    """Refuse here what a pull would refuse."""
+def check_source_path(path: bytes) -> None:
+    """Refuse here what a pull would refuse.
+
+    Raises:
+        SourceError: It would refuse this path.
+    """
     if reason := unsafe_reason(path):
         where = shown(path)
         raise SourceError(

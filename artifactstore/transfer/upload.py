@@ -50,11 +50,12 @@ from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
 from artifactstore.transaction.upload import EncodedRoot
 from artifactstore.transfer.context import UploadEnvironment
 from artifactstore.transfer.feed import Feed
-from artifactstore.transfer.found import Found, Notice, OnError, Scan
+from artifactstore.transfer.found import CARRIED, Found, Notice, OnError, Scan
 from artifactstore.transfer.handles import shown
 from artifactstore.transfer.packing import PackSender
 from artifactstore.transfer.pipeline import Pipeline, StoredFile
 from artifactstore.transfer.read import SourceReader
+from artifactstore.transfer.staging import Staging
 
 MAX_SMALL_PACKS = 64
 MAX_HINTED_PACKS = 256
@@ -89,6 +90,7 @@ class ContentUpload:
     Args:
         base: The version it builds on, or None.
         remembered: What local state knows of the tree.
+        staging: Fetches what stored versions bring where it can't stay in their packs.
 
     Attributes:
         skipped: Files that could not be read and were left out.
@@ -107,15 +109,15 @@ class ContentUpload:
         *,
         base: Base | None,
         remembered: Remembered,
-        on_error: OnError,
+        staging: Staging,
     ) -> None:
+        self._staging = staging
         self._env = environment
         self._scan = scan
         self._packs = packs
         self._base = base
         self._known_files = remembered.files
         self._hints = remembered.packs
-        self._on_error = on_error
         self._rows: dict[int, tuple[Entry, tuple[Extent, ...]]] = {}
         self._index = BlockIndex(blocks=())
         self._pages: list[tuple[BuiltPage, StoredChunk]] = []
@@ -236,7 +238,8 @@ class ContentUpload:
         to_read: list[int] = []
         for row, found in enumerate(self._scan.found):
             if found.kind != EntryKind.FILE:
-                self._rows[row] = Entry(found.path, found.kind, target=found.target), ()
+                reference = self._scan.references.get(found.path)
+                self._rows[row] = Entry(found.path, found.kind, target=found.target, reference=reference), ()
                 continue
             known = self._known_files[row]
             extents = translate(known.extents, known.packs, self._packs) if known is not None else None
@@ -281,6 +284,7 @@ class ContentUpload:
         """Read these rows and give every chunk of them a place."""
         if not rows:
             return
+        self._staging.stage([row for row in rows if self._scan.found[row].directory == CARRIED])
         known = KnownChunks()
         tables = TableLoader(self._env.backend, self._packs, known, self._env.transfers)
         self.gone += tables.load_recorded(interrupted)
@@ -341,7 +345,7 @@ class ContentUpload:
         return self._base.learn_old_content(found.path, found.size) if self._base is not None else None
 
     def _unreadable(self, row: int, error: SourceError) -> None:
-        if self._on_error is not OnError.SKIP:
+        if self._env.on_error is not OnError.SKIP:
             raise error
         self.skipped.append(Notice(self._scan.found[row].path, error.what))
 

@@ -22,6 +22,7 @@ from artifactstore.testing.clock import VirtualClock
 from artifactstore.testing.stores import small_limits
 from artifactstore.testing.strategies import seeded_bytes
 from artifactstore.transfer.context import Reuse, UploadEnvironment
+from artifactstore.transfer.found import OnError
 from artifactstore.transfer.packing import PackSender
 from artifactstore.transfer.progress import NULL_PROGRESS
 
@@ -57,6 +58,7 @@ class Sending:
             cut=DEFAULT_CUT,
             compression=Compression.AUTO,
             reuse=Reuse.ALL,
+            on_error=OnError.FAIL,
             work=self.pool,
             transfers=self.pool,
             packs_in_flight=self.packs_in_flight,

@@ -1,0 +1,68 @@
+"""Where the content of a push comes from: trees of this machine, or a composition."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from artifactstore.clock import Clock
+from artifactstore.transfer.compose import Composition, complete, gather_placed
+from artifactstore.transfer.context import StoreContext
+from artifactstore.transfer.found import Scan, ScanOptions
+from artifactstore.transfer.scan import scan
+
+Source = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+class Content(Protocol):
+    """Where the content of a push comes from.
+
+    Attributes:
+        origin: A path; the git checkout around it is noted.
+    """
+
+    @property
+    def origin(self) -> str: ...
+
+    def look(self, options: ScanOptions, clock: Clock) -> Scan:
+        """What is on this machine. Called while the storage is asked what it has under the name."""
+        ...
+
+    def complete(self, found: Scan, context: StoreContext) -> Scan:
+        """With what comes from elsewhere. Called after `begin`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """The content of one directory, or several files and directories under their own names."""
+
+    sources: Sequence[Source]
+
+    @property
+    def origin(self) -> str:
+        return os.fsdecode(self.sources[0])
+
+    def look(self, options: ScanOptions, clock: Clock) -> Scan:
+        return scan(self.sources, options=options, clock=clock)
+
+    def complete(self, found: Scan, context: StoreContext) -> Scan:
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """The content of a composition."""
+
+    composition: Composition
+
+    @property
+    def origin(self) -> str:
+        lasting = (part.source for part in self.composition.placed if not part.is_temporary)
+        return os.fsdecode(next(lasting, b"."))
+
+    def look(self, options: ScanOptions, clock: Clock) -> Scan:
+        return gather_placed(self.composition.placed, options=options, clock=clock)
+
+    def complete(self, found: Scan, context: StoreContext) -> Scan:
+        return complete(found, self.composition, context)
