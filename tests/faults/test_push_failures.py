@@ -36,7 +36,7 @@ from artifactstore.testing.stores import (
 )
 from artifactstore.testing.strategies import seeded_bytes
 from artifactstore.transfer import pipeline
-from artifactstore.transfer import push as push_module
+from artifactstore.transfer import content as content_module
 
 
 class World(StoreWorld):
@@ -210,7 +210,7 @@ def test_scan_that_fails_ends_the_look_at_the_store_too(world: World, monkeypatc
     def failing(*_, **__):  # type: ignore[no-untyped-def]
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(push_module, "scan", failing)
+    monkeypatch.setattr(content_module, "scan", failing)
     before = world.memory.snapshot()
     with pytest.raises(OSError, match="Input/output"):
         world.push()

@@ -30,7 +30,7 @@ from artifactstore.testing.stores import (
     tree_at,
 )
 from artifactstore.testing.strategies import seeded_bytes
-from artifactstore.transfer import push as push_module
+from artifactstore.transfer import content as content_module
 from artifactstore.transfer import upload as upload_module
 from artifactstore.transfer.read import SourceReader
 from artifactstore.transfer.scan import scan
@@ -140,7 +140,7 @@ class TestUnchanged:
         with (tree / "b" / "large").open("r+b") as stream:
             stream.write(other)
         # A clock that was set back, say: all times are as they were.
-        monkeypatch.setattr(push_module, "scan", lambda *args, **kwargs: replace(scan(*args, **kwargs), found=before))
+        monkeypatch.setattr(content_module, "scan", lambda *args, **kwargs: replace(scan(*args, **kwargs), found=before))
         assert push(world, tree).action == "unchanged", "the limit that the docs state"
         reads.clear()
         assert push(world, tree, checksum=True).action == "committed"
@@ -157,7 +157,7 @@ class TestUnchanged:
         before = scan([place]).found
         push(world, place)
         # All its times stay as they are, as they do within one tick of the file system's clock.
-        monkeypatch.setattr(push_module, "scan", lambda *args, **kwargs: replace(scan(*args, **kwargs), found=before))
+        monkeypatch.setattr(content_module, "scan", lambda *args, **kwargs: replace(scan(*args, **kwargs), found=before))
         for content in (b"two", b"six"):
             (place / "fresh").write_bytes(content)
             assert push(world, place).action == "committed"
