@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from artifactstore.errors import DestinationExists as DestinationExists
     from artifactstore.errors import DownloadConflict as DownloadConflict
     from artifactstore.errors import InvalidMetadata as InvalidMetadata
+    from artifactstore.errors import InvalidExpression as InvalidExpression
     from artifactstore.errors import InvalidName as InvalidName
     from artifactstore.errors import InvalidPath as InvalidPath
     from artifactstore.errors import NameNotFound as NameNotFound
@@ -101,6 +102,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "DestinationExists",
         "DownloadConflict",
         "InvalidMetadata",
+        "InvalidExpression",
         "InvalidName",
         "InvalidPath",
         "NameNotFound",

@@ -58,6 +58,18 @@ class InvalidMetadata(ValueError):
     """Labels, message, metadata or a time-to-live that can't be kept with a version; nothing was written."""
 
 
+class InvalidExpression(ValueError):
+    """A condition of a search that is not of the grammar in `artifactstore.where`.
+
+    Attributes:
+        position: Where in the text it goes wrong, counted from 0.
+    """
+
+    def __init__(self, what: str, *, position: int = 0) -> None:
+        super().__init__(what)
+        self.position = position
+
+
 class ArtifactStoreError(Exception):
     """The root of the tree.
 

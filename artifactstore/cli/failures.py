@@ -32,6 +32,9 @@ _CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (errors.SourceNotFound, ExitCode.USAGE),
     (errors.ConfigurationError, ExitCode.USAGE),
     (errors.InvalidName, ExitCode.USAGE),
+    (errors.InvalidExpression, ExitCode.USAGE),
+    (errors.ReferenceNotAllowed, ExitCode.USAGE),
+    (errors.InvalidMetadata, ExitCode.USAGE),
     (click.ClickException, ExitCode.USAGE),
     (errors.NotFound, ExitCode.NOT_FOUND),
     (errors.Conflict, ExitCode.CONFLICT),
@@ -63,6 +66,11 @@ def as_store_error(error: Exception) -> errors.ArtifactStoreError:
         return errors.ArtifactStoreError(what, data_safe=nothing_done, next_step=f"See `{command} --help`.")
     if isinstance(error, errors.InvalidName):
         return errors.ArtifactStoreError(str(error), data_safe=nothing_done, next_step="Correct the name.")
+    if isinstance(error, errors.InvalidMetadata):
+        return errors.ArtifactStoreError(str(error), data_safe=nothing_done, next_step="Correct it, and run it again.")
+    if isinstance(error, errors.InvalidExpression):
+        next_step = "Correct the condition (docs/find.md has the grammar)."
+        return errors.ArtifactStoreError(str(error), data_safe=nothing_done, next_step=next_step)
     if isinstance(error, OSError):
         where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
         return errors.ArtifactStoreError(error.strerror or str(error), where=where, data_safe=_INTERNAL_SAFE)
@@ -103,6 +111,12 @@ def error_document(error: Exception) -> str:
     }
     if isinstance(error, errors.DownloadConflict):
         body["paths"] = [json_path(path) for path in error.paths]
+    if isinstance(error, errors.AliasProtected):
+        body["aliases"] = list(error.aliases)
+    if isinstance(error, errors.VersionExpired):
+        body |= {"version": error.version, "expires": error.expires}
+    if isinstance(error, errors.ReferenceChanged):
+        body |= {"old": error.old, "new": error.new}
     if isinstance(error, errors.CorruptData):
         body |= {"key": error.key, "byte_range": error.byte_range, "versions": list(error.versions)}
     # Arguments that are not UTF-8 come in as lone surrogates, which JSON readers refuse.

@@ -35,6 +35,11 @@ EXAMPLES: dict[str, Exception] = {
     "StorePermissionDenied": errors.StorePermissionDenied("403"),
     "StoreOutOfSpace": errors.StoreOutOfSpace("full"),
     "StoreReadOnly": errors.StoreReadOnly("read-only"),
+    "ReferenceNotFound": errors.ReferenceNotFound("nothing is there", where="s3://b/k"),
+    "ReferenceUnreachable": errors.ReferenceUnreachable("no answer", where="https://example.org/x"),
+    "ReferenceNotAllowed": errors.ReferenceNotAllowed("ftp:// is not allowed"),
+    "ReferenceChanged": errors.ReferenceChanged("it changed", old={"etag": '"1"'}, new={"etag": '"2"'}),
+    "ReferenceGone": errors.ReferenceGone("it is gone", old={"size_bytes": 3}, new={}),
     "ConfigurationError": errors.ConfigurationError("bad setting"),
     "ArtifactStoreError": errors.ArtifactStoreError("something"),
     "InvalidName": errors.InvalidName("name '..' is not valid"),
@@ -46,9 +51,10 @@ EXAMPLES: dict[str, Exception] = {
 
 CODES = {
     ExitCode.FAILURE: "ArtifactStoreError SourceError SourceUnreadable SourceChanged DestinationError "
-    "ValueError OSError MemoryError",
-    ExitCode.USAGE: "SourceNotFound ConfigurationError InvalidName UsageError",
-    ExitCode.NOT_FOUND: "NotFound ObjectNotFound StoreNotFound NameNotFound VersionDeleted PathNotFound",
+    "ReferenceChanged ValueError OSError MemoryError",
+    ExitCode.USAGE: "SourceNotFound ConfigurationError ReferenceNotAllowed InvalidName UsageError",
+    ExitCode.NOT_FOUND: "NotFound ObjectNotFound StoreNotFound NameNotFound VersionDeleted PathNotFound ReferenceNotFound "
+    "ReferenceUnreachable ReferenceGone",
     ExitCode.CONFLICT: "Conflict ObjectExists VersionExists DownloadConflict DestinationExists",
     ExitCode.CORRUPT: "CorruptData UnsafeManifest",
     ExitCode.STORAGE: "BackendError TransientBackendError StorePermissionDenied StoreOutOfSpace StoreReadOnly",
@@ -97,6 +103,8 @@ def test_each_error_is_one_line_of_json(kind: str) -> None:
 def test_details_go_into_the_json() -> None:
     conflict = json.loads(error_document(EXAMPLES["DownloadConflict"]))["error"]
     assert conflict["paths"] == [{"path": "a"}, {"path": "b\ufffd\x1b", "path_base64": "Yv8b"}]
+    changed = json.loads(error_document(EXAMPLES["ReferenceChanged"]))["error"]
+    assert (changed["old"], changed["new"]) == ({"etag": '"1"'}, {"etag": '"2"'})
     corrupt = json.loads(error_document(EXAMPLES["CorruptData"]))["error"]
     assert (corrupt["key"], corrupt["byte_range"], corrupt["versions"]) == ("packs/x", [3, 9], ["a:v1"])
 

@@ -8,15 +8,19 @@ import pytest
 
 from artifactstore import errors
 from artifactstore.errors import (
+    AliasProtected,
     ArtifactStoreError,
     CommitStateUnknown,
     CorruptData,
     DownloadConflict,
+    InvalidMetadata,
     InvalidName,
     NameNotFound,
     ObjectExists,
     ObjectNotFound,
+    ReferenceChanged,
     TransientBackendError,
+    VersionExpired,
 )
 
 
@@ -31,6 +35,12 @@ def made(kind: type[ArtifactStoreError]) -> ArtifactStoreError:
         return kind("packs/aa/bb", where="s3://bucket")
     if issubclass(kind, DownloadConflict):
         return kind("2 paths have changed", paths=[b"a", b"\xff"], where="/home")
+    if issubclass(kind, AliasProtected):
+        return kind("alias prod of n is protected", aliases=["prod"], where="names")
+    if issubclass(kind, VersionExpired):
+        return kind("n:v1 has expired", version="n:v1", expires="2026-01-31T08:00:00.000Z", where="names")
+    if issubclass(kind, ReferenceChanged):
+        return kind("it has changed", old={"size_bytes": 3}, new={"size_bytes": 4}, where="s3://bucket/key")
     if issubclass(kind, CorruptData):
         return kind("it is damaged", key="packs/aa/bb", byte_range=(3, 9), versions=["n:v1"])
     if issubclass(kind, TransientBackendError):
@@ -81,6 +91,7 @@ def test_tree_in_the_docstring_is_the_tree() -> None:
 def test_catching_bad_arguments_never_catches_lost_data() -> None:
     assert all(not issubclass(kind, ValueError | TypeError | OSError) for kind in everything())
     assert issubclass(InvalidName, ValueError)
+    assert issubclass(InvalidMetadata, ValueError)
 
 
 def test_place_that_is_in_the_message_already_is_not_said_twice() -> None:
