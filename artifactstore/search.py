@@ -1,0 +1,257 @@
+"""Finding versions: by label in one listing, by conditions in a scan of all names.
+
+By label: one listing of `labels/<label>/`, then for each version that it names one listing of
+its slot with tombstone and mark of edits, and one GET of the slot; two requests more where the
+version was edited. A hint is put after the commit, so the outcome is not asked for again; and
+it is a hint: whether the version is there, and has the label, is what slot and edits say.
+
+Without a label: one listing of all that lies below the folder tells every slot's state, then
+one GET for each version that is not deleted, and its outcome where it matches.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
+from typing import Final, TypeVar
+
+from artifactstore.backend.protocol import Backend
+from artifactstore.errors import InvalidName, NameNotFound
+from artifactstore.keys import (
+    NAMES,
+    NameKeys,
+    SlotObject,
+    label_prefix,
+    labelled_prefix,
+    parse_label_key,
+    parse_slot_object_key,
+)
+from artifactstore.names import Name, Slot, check_alias, check_folder, parse_whole
+from artifactstore.results import VersionInfo
+from artifactstore.transaction.outcomes import read_outcome
+from artifactstore.transaction.records import Notes, SlotRecord
+from artifactstore.transaction.versions import SlotState, confirm, newest_edit, read_slot, slot_state
+from artifactstore.transfer.progress import NULL_PROGRESS, Progress
+from artifactstore.where import Condition
+
+_READ_AHEAD: Final = 64
+_Item = TypeVar("_Item")
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Spot:
+    """A slot of a name. Sorts as keys do: by folder and name, the newest version first.
+
+    Attributes:
+        order: The part of the key that says so.
+    """
+
+    order: str
+    name: Name = field(compare=False)
+    slot: int = field(compare=False)
+
+    @classmethod
+    def of(cls, name: Name, slot: int) -> "Spot":
+        return cls(NameKeys(name).slot(slot), name, slot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is looked for. All of it has to hold.
+
+    Attributes:
+        labels: Each is on the version.
+        where: Each condition holds.
+        folder: The name lies in it, at any depth; empty for all.
+        after: Only what is listed after this version; None for all.
+    """
+
+    labels: tuple[str, ...] = ()
+    where: tuple[Condition, ...] = ()
+    folder: str = ""
+    after: Spot | None = None
+
+    def __post_init__(self) -> None:
+        for label in self.labels:
+            check_alias(label)
+        check_folder(self.folder)
+
+    def accepts(self, info: VersionInfo) -> bool:
+        """Whether a version is looked for, as far as its records say."""
+        return all(label in info.labels for label in self.labels) and all(c.matches(info) for c in self.where)
+
+
+def parse_after(text: str) -> Spot:
+    """Read ``name:v3``, the last version of a page of results.
+
+    Raises:
+        InvalidName: It is not the text of a version.
+    """
+    reference = parse_whole(text)
+    if not isinstance(reference.version, Slot):
+        raise InvalidName(f"{text!r} is no version such as name:v3")
+    return Spot.of(reference.name, reference.version.number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Looks through one store."""
+
+    backend: Backend
+    requests: Executor
+    progress: Progress = NULL_PROGRESS
+
+    def find(self, query: Query) -> Iterator[VersionInfo]:
+        """Live versions that fit, by folder and name, the newest of a name first. Aliases are not looked up.
+
+        Raises:
+            NameNotFound: The folder is not there.
+            CorruptData, UnsupportedFormat: A record can't be read.
+        """
+        self.progress.phase("searching", total_files=None, total_bytes=None)
+        empty = True
+        for info in self._by_label(query) if query.labels else self._by_scan(query):
+            empty = False
+            yield info
+        if empty and query.folder and not self._has_folder(query.folder):
+            raise NameNotFound(f"no folder {query.folder}")
+
+    def _by_label(self, query: Query) -> Iterator[VersionInfo]:
+        hinted = [self._hinted(label, query) for label in dict.fromkeys(query.labels)]
+        return self._found(in_all(hinted), partial(self._read_hinted, query))
+
+    def _by_scan(self, query: Query) -> Iterator[VersionInfo]:
+        live = ((name, state) for name, state in self._slots(query) if not state.deleted)
+        return self._found(live, partial(self._read_scanned, query))
+
+    def _found(
+        self, items: Iterable[_Item], read: Callable[[_Item], VersionInfo | None]
+    ) -> Iterator[VersionInfo]:
+        for info in read_ahead(self.requests, read, items):
+            self.progress.advance(files=1)
+            if info is not None:
+                yield info
+
+    def _hinted(self, label: str, query: Query) -> Iterator[Spot]:
+        """The versions that may have the label, as the newest hint about each says."""
+        after = labelled_prefix(label, query.after.name, query.after.slot) if query.after else ""
+        listed = self.backend.list(label_prefix(label, query.folder), start_after=_behind(after))
+        hints = (hint for info in listed if (hint := parse_label_key(info.key)) is not None)
+        for (name, slot), about in groupby(hints, key=lambda hint: (hint.name, hint.slot)):
+            if next(about).on:
+                yield Spot.of(name, slot)
+
+    def _slots(self, query: Query) -> Iterator[tuple[Name, SlotState]]:
+        """Every slot below the folder, from one listing of everything there."""
+        prefix = f"{NAMES}{query.folder}/" if query.folder else NAMES
+        # `.jobs` and `.folder` list first. They are passed over, for there may be many of them.
+        after = _behind(NameKeys(query.after.name).slot(query.after.slot)) if query.after else f"{prefix}/"
+        waiting: tuple[Name, SlotState] | None = None
+        for info in self.backend.list(prefix, start_after=after):
+            parsed = parse_slot_object_key(info.key)
+            if parsed is None:
+                continue
+            name, number, kind = parsed
+            if kind is SlotObject.RECORD:
+                if waiting is not None:
+                    yield waiting
+                waiting = name, SlotState(number=number)
+            elif waiting is not None and (waiting[0], waiting[1].number) == (name, number):
+                waiting = name, _seen(waiting[1], kind)
+        if waiting is not None:
+            yield waiting
+
+    def _read_hinted(self, query: Query, spot: Spot) -> VersionInfo | None:
+        state = slot_state(self.backend, spot.name, spot.slot)
+        if state is None or state.deleted:
+            return None
+        info = self._info(spot.name, state, read_slot(self.backend, spot.name, spot.slot))
+        return info if query.accepts(info) else None
+
+    def _read_scanned(self, query: Query, found: tuple[Name, SlotState]) -> VersionInfo | None:
+        name, state = found
+        record = read_slot(self.backend, name, state.number)
+        info = self._info(name, state, record)
+        if not query.accepts(info):
+            return None
+        # Last, as most do not match: the slot may be that of an upload in progress, or of one that was given up.
+        return info if confirm(name, state, record, read_outcome(self.backend, record.tx_id)) is not None else None
+
+    def _info(self, name: Name, state: SlotState, record: SlotRecord) -> VersionInfo:
+        edit = newest_edit(self.backend, name, state.number, tx=record.tx_id) if state.edited else None
+        return _version_info(name, state.number, record, edit.record.notes if edit else record.notes)
+
+    def _has_folder(self, folder: str) -> bool:
+        return next(self.backend.list(f"{NAMES}{folder}/", page_size=1), None) is not None
+
+
+def _seen(state: SlotState, kind: SlotObject) -> SlotState:
+    """What a slot is, given that one more of its objects was seen."""
+    return replace(
+        state, deleted=state.deleted or kind is SlotObject.TOMBSTONE, edited=state.edited or kind is SlotObject.EDITED
+    )
+
+
+def _version_info(name: Name, slot: int, record: SlotRecord, notes: Notes) -> VersionInfo:
+    return VersionInfo(
+        name=name.text,
+        version=f"{name}{Slot(slot)}",
+        slot=slot,
+        tx=record.tx,
+        content_digest=record.content,
+        created=record.created,
+        who=record.who,
+        host=record.host,
+        message=notes.message,
+        git=record.git,
+        labels=notes.labels,
+        metadata=notes.metadata,
+        expires=notes.expires,
+        made_by=record.made_by,
+        made_from=record.made_from,
+        moved_from=record.moved_from,
+        files=record.files,
+        directories=record.directories,
+        links=record.links,
+        references=record.references,
+        content_bytes=record.content_bytes,
+        stored_bytes=record.stored_bytes,
+        new_bytes=record.new_bytes,
+    )
+
+
+def in_all(streams: Iterable[Iterator[Spot]]) -> Iterator[Spot]:
+    """What sorted streams have in common, sorted: each is read once, and none is held."""
+    several = list(streams)
+    heads = [next(stream, None) for stream in several]
+    while all(head is not None for head in heads):
+        furthest = max(head for head in heads if head is not None)
+        behind = [index for index, head in enumerate(heads) if head is not None and head < furthest]
+        if not behind:
+            yield furthest
+            behind = list(range(len(several)))
+        for index in behind:
+            heads[index] = next(several[index], None)
+
+
+def read_ahead(pool: Executor, read: Callable[[_Item], _Found], items: Iterable[_Item]) -> Iterator[_Found]:
+    """What ``read`` makes of each item, in their order, a bounded number of them at work."""
+    queue: deque[Future[_Found]] = deque()
+    try:
+        for item in items:
+            queue.append(pool.submit(read, item))
+            if len(queue) >= _READ_AHEAD:
+                yield queue.popleft().result()
+        while queue:
+            yield queue.popleft().result()
+    finally:
+        for future in queue:
+            future.cancel()
+
+
+def _behind(key: str) -> str:
+    """Where a listing goes on that has done with ``key`` and all below it (`/…`) or beside it (`.deleted`)."""
+    return f"{key.removesuffix('/')}0" if key else ""  # `0` is what sorts next to `/`, and `.` before it
