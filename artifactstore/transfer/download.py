@@ -25,7 +25,7 @@ from artifactstore.chunking import parse_cut_function
 from artifactstore.clock import SYSTEM_CLOCK, Clock
 from artifactstore.errors import CorruptData, ObjectNotFound
 from artifactstore.manifest.model import Block, Entry, EntryKind, EntryPlaces
-from artifactstore.manifest.paths import check_entries
+from artifactstore.manifest.paths import check_entries, path_sort_key
 from artifactstore.transfer.conflict import LocalFact
 from artifactstore.transfer.destination import Destination, OccupiedDestination
 from artifactstore.transfer.fetch import Cancelled, Fetcher, Landed, LargeFile
@@ -182,7 +182,7 @@ class _Pull:
     def load(self, prefix: bytes) -> list[Entry]:
         """The entries to land, checked, their paths relative to the destination."""
         self._means.progress.phase("reading the version", total_files=None, total_bytes=None)
-        rows = list(self._tree.below(prefix))
+        rows = self._chosen(prefix) if self.options.paths else list(self._tree.below(prefix))
         strip = len(prefix) + 1 if prefix else 0
         if prefix and not rows:
             rows = [self._tree.find(prefix)]
@@ -194,6 +194,15 @@ class _Pull:
         for entry, (_, places, block) in zip(entries, rows, strict=True):
             self._where[entry.path] = _Place(places, block)
         return entries
+
+    def _chosen(self, prefix: bytes) -> list[tuple[Entry, EntryPlaces, Block]]:
+        """Only what `PullOptions.paths` names."""
+        chosen: dict[bytes, tuple[Entry, EntryPlaces, Block]] = {}
+        for path in self.options.paths:
+            whole = prefix + b"/" + path if prefix else path
+            rows = list(self._tree.below(whole)) or [self._tree.find(whole)]
+            chosen.update((entry.path, (entry, places, block)) for entry, places, block in rows)
+        return [chosen[path] for path in sorted(chosen, key=path_sort_key)]
 
     # -- what is there ---------------------------------------------------------------------------
 

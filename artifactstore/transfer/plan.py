@@ -48,6 +48,8 @@ class PullOptions:
         confirm_delete: Let `delete` remove more than half of what is here.
         durable: Flush every file and directory to the disk before returning.
         dry_run: Plan only.
+        allow_expired: Take a version whose time is over.
+        paths: Only these paths of what is pulled, each with all below it; empty for everything.
     """
 
     strategy: ConflictStrategy = ConflictStrategy.ERROR
@@ -55,6 +57,8 @@ class PullOptions:
     confirm_delete: bool = False
     durable: bool = False
     dry_run: bool = False
+    allow_expired: bool = False
+    paths: tuple[bytes, ...] = ()
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):

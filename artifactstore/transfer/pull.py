@@ -71,10 +71,11 @@ def pull(
         NameNotFound, VersionDeleted, PathNotFound: There is no such thing.
         As `transfer.download.download`.
     """
-    version, root = open_watched(context, reference)
+    version, root = open_watched(context, reference, allow_expired=options.allow_expired)
     tree = StoredTree(context.backend, root, version=version.text, pool=context.requests)
     target = os.path.abspath(os.fsencode(destination if destination is not None else _default(tree, reference)))
-    place = _Place(context, os.path.realpath(target), version, reference.path, cut=root.cut)
+    part = b"//".join([reference.path, *sorted(options.paths)])
+    place = _Place(context, os.path.realpath(target), version, part, cut=root.cut)
     looked_at = context.clock.now()
     done = download(
         tree,
@@ -84,9 +85,7 @@ def pull(
         base=place.base(),
         known=RememberedFiles(context.state, context.store_id, place.directory, cut=root.cut),
         options=options,
-        means=Means(
-            jobs=DEFAULT_JOBS, budget_bytes=context.memory_bytes // 2, clock=context.clock, progress=progress
-        ),
+        means=Means(jobs=DEFAULT_JOBS, budget_bytes=context.memory_bytes // 2, clock=context.clock, progress=progress),
     )
     if not options.dry_run:
         place.remember(done, looked_at=looked_at)
@@ -181,9 +180,7 @@ class _Seen:
     ctime_ns: int
 
 
-def _rows(
-    directory: bytes, done: DownloadResult, *, looked_at: float, written_at: float
-) -> dict[bytes, DirectoryRows]:
+def _rows(directory: bytes, done: DownloadResult, *, looked_at: float, written_at: float) -> dict[bytes, DirectoryRows]:
     builders: dict[bytes, DirectoryRowsBuilder] = {}
     written = set(done.written)
     for file in done.synced:
