@@ -1,0 +1,158 @@
+"""Putting entries into a cache on disk, and making room for them."""
+
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from artifactstore.chunk_cache.entries import Entry
+from artifactstore.chunk_cache.eviction import Candidate, choose_victims
+from artifactstore.chunk_cache.folder import NEW_PREFIX, Busy, Folder, OpenFolder, charge_of
+from artifactstore.chunk_cache.syscalls import System
+from artifactstore.chunk_cache.usage import SHARD_COUNT
+from artifactstore.clock import Clock
+from artifactstore.digest import Buffer
+
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_SAMPLE: Final = 2048
+_BATCH_PART: Final = 32
+_MAX_BATCH_BYTES: Final = 16 << 20
+_TRIES: Final = 4
+_RECOUNT_EVERY: Final = 512
+
+
+class Writer:
+    """Writes under the cap. Any number of threads; keeps nothing between calls but where to look for victims.
+
+    Attributes:
+        stored: Entries written so far.
+        evicted: Entries removed for room so far.
+    """
+
+    def __init__(self, folder: Folder, *, limit_bytes: int, clock: Clock, system: System) -> None:
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+        self._batch_bytes = min(limit_bytes // _BATCH_PART, _MAX_BATCH_BYTES)
+        self._clock = clock
+        self._system = system
+        self._next_shard = clock.random_bytes(1)[0] % SHARD_COUNT
+        self.stored = 0
+        self.evicted = 0
+
+    def put(self, entry: Entry, parts: Sequence[Buffer], *, must_replace: bool) -> None:
+        """Write an entry, unless there is no room for it.
+
+        Args:
+            parts: Its bytes.
+            must_replace: Whether an entry of the same size has to go; else it is taken for the same.
+
+        Raises:
+            FileNotFoundError: The folder is not prepared, or was deleted.
+            DamagedUsage: `usage` has to be begun anew.
+            Busy: Others have the locks.
+            OSError: The system refuses.
+        """
+        charge = charge_of(sum(memoryview(part).nbytes for part in parts))
+        if charge > self._limit_bytes:
+            return
+        with self._folder.open() as opened:
+            for shard in opened.usage.unknown_shards():
+                with opened.locked(shard):
+                    opened.count(shard)
+            for _ in range(_TRIES):
+                short = self._put_if_room(opened, entry, parts, must_replace=must_replace)
+                if short == 0:
+                    return
+                self._make_room(opened, short)
+
+    def drop(self, entry: Entry, inode: int) -> None:
+        """Remove an entry, if it is still the file that was found to be damaged. Errors as `put`."""
+        with self._folder.open() as opened, opened.locked(entry.shard):
+            looked = self._system.stat(entry.path, dir_fd=opened.descriptor)
+            if looked.st_ino == inode:
+                opened.usage.begin(entry.shard)
+                self._system.unlink(entry.path, dir_fd=opened.descriptor)
+                opened.usage.finish(entry.shard, charge_of(looked.st_size))
+
+    def _put_if_room(self, opened: OpenFolder, entry: Entry, parts: Sequence[Buffer], *, must_replace: bool) -> int:
+        """0, or by how many bytes the cap would be passed."""
+        size = sum(memoryview(part).nbytes for part in parts)
+        with opened.locked(entry.shard):
+            # Now and then without need: files that were removed by hand, or not accounted for when power went.
+            if not opened.usage.is_clean(entry.shard) or self._clock.jitter() * _RECOUNT_EVERY < 1:
+                opened.count(entry.shard)
+            old = self._looked(opened, entry)
+            if old is not None and old.st_size == size and not must_replace:
+                return 0
+            with opened.locked_usage():
+                short = opened.usage.reserve(entry.shard, charge_of(size), limit_bytes=self._limit_bytes)
+            if short:
+                return short
+            self._write(opened, entry, parts)  # where that fails the shard stays to be counted
+            opened.usage.finish(entry.shard, 0 if old is None else charge_of(old.st_size))
+            self.stored += 1
+            return 0
+
+    def _looked(self, opened: OpenFolder, entry: Entry) -> os.stat_result | None:
+        try:
+            looked = self._system.stat(entry.path, dir_fd=opened.descriptor)
+        except FileNotFoundError:
+            return None
+        return looked if stat.S_ISREG(looked.st_mode) else None
+
+    def _write(self, opened: OpenFolder, entry: Entry, parts: Sequence[Buffer]) -> None:
+        new = f"{entry.shard:02x}/{NEW_PREFIX}{self._clock.random_bytes(8).hex()}"
+        with self._folder.opened(new, _CREATE, dir_fd=opened.descriptor) as descriptor:
+            try:
+                for part in parts:
+                    view = memoryview(part).cast("B")
+                    while view:
+                        view = view[self._system.write(descriptor, view) :]
+                self._system.touch(descriptor, self._now_ns())
+                self._system.rename(new, entry.path, dir_fd=opened.descriptor)
+            except OSError:
+                with suppress(FileNotFoundError):
+                    self._system.unlink(new, dir_fd=opened.descriptor)
+                raise
+
+    def _make_room(self, opened: OpenFolder, short: int) -> None:
+        victims = choose_victims(
+            self._candidates(opened), needed_bytes=short, batch_bytes=self._batch_bytes, now_ns=self._now_ns()
+        )
+        by_shard: dict[int, list[Candidate]] = {}
+        for victim in victims:
+            by_shard.setdefault(victim.shard, []).append(victim)
+        for shard, gone in by_shard.items():
+            with suppress(Busy), opened.locked(shard):
+                self._evict(opened, shard, gone)
+
+    def _candidates(self, opened: OpenFolder) -> list[Candidate]:
+        """The entries of enough shards, in turn."""
+        first = self._next_shard
+        found: list[Candidate] = []
+        for shard in (number % SHARD_COUNT for number in range(first, first + SHARD_COUNT)):
+            with suppress(Busy), opened.locked(shard):
+                for file in opened.count(shard):
+                    found.append(Candidate(shard, file.name, charge_of(file.size_bytes), file.used_ns))
+            self._next_shard = (shard + 1) % SHARD_COUNT
+            if len(found) >= _SAMPLE:
+                break
+        return found
+
+    def _evict(self, opened: OpenFolder, shard: int, victims: Sequence[Candidate]) -> None:
+        """Remove those that nobody used since they were looked at. The shard's lock."""
+        opened.usage.begin(shard)
+        freed = 0
+        for victim in victims:
+            path = f"{shard:02x}/{victim.name}"
+            with suppress(FileNotFoundError):
+                looked = self._system.stat(path, dir_fd=opened.descriptor)
+                if looked.st_mtime_ns == victim.used_ns:
+                    self._system.unlink(path, dir_fd=opened.descriptor)
+                    freed += charge_of(looked.st_size)
+                    self.evicted += 1
+        opened.usage.finish(shard, freed)
+
+    def _now_ns(self) -> int:
+        return int(self._clock.now() * 1e9)
