@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from artifactstore.store import Store as Store
     from artifactstore.store import init_store as init_store
     from artifactstore.store import open_store as open_store
+    from artifactstore.transaction.edits import VersionEdit as VersionEdit
     from artifactstore.transaction.upload import Strategy as Strategy
     from artifactstore.transfer.compose import Carried as Carried
     from artifactstore.transfer.compose import Composition as Composition
@@ -136,6 +137,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "manifest.model": ("Entry", "EntryKind"),
     "results": ("AliasInfo", "FolderItem", "RemoveOptions", "RemoveResult", "StatusReport", "Usage", "VersionInfo"),
     "store": ("Store", "init_store", "open_store"),
+    "transaction.edits": ("VersionEdit",),
     "transaction.upload": ("Strategy",),
     "transfer.compose": ("Carried", "Composition", "Placed"),
     "transfer.context": ("Reuse",),

@@ -9,15 +9,25 @@ from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock
 from artifactstore.errors import NameNotFound
 from artifactstore.manifest.model import PackRow
-from artifactstore.names import Name, Reference, Slot
+from artifactstore.names import Name, Reference, Slot, check_alias
 from artifactstore.pack.format import SMALL_PACK_BYTES
 from artifactstore.results import AliasInfo, FolderItem, RemoveOptions, RemoveResult, Usage, VersionInfo
-from artifactstore.transaction.aliases import AliasMove, list_aliases, move_alias
+from artifactstore.transaction.aliases import (
+    AliasMove,
+    Guard,
+    alias_history,
+    check_may_be_removed,
+    drop_alias,
+    list_aliases,
+    move_alias,
+    protect_alias,
+)
+from artifactstore.transaction.edits import VersionEdit, edit_version
 from artifactstore.transaction.listing import ItemKind, list_folder, list_names
-from artifactstore.transaction.records import Author
+from artifactstore.transaction.records import Author, EditRecord
 from artifactstore.transaction.resolve import resolve
 from artifactstore.transaction.roots import load_root
-from artifactstore.transaction.versions import Version, live_versions, remove_version
+from artifactstore.transaction.versions import Version, live_versions, read_whole_version, remove_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +50,7 @@ class Catalog:
             NameNotFound: The name has none.
         """
         aliases: dict[int, list[str]] | None = None
-        for version in live_versions(self.backend, name, pool=self.requests):
+        for version in live_versions(self.backend, name, pool=self.requests, reader=read_whole_version):
             if aliases is None:
                 aliases = _by_slot(list_aliases(self.backend, name))
             yield version_info(version, aliases.get(version.slot, ()))
@@ -49,34 +59,72 @@ class Catalog:
 
     def version(self, reference: Reference) -> VersionInfo:
         """One version, with the aliases that point to it."""
-        version = resolve(self.backend, reference.name, reference.version)
-        aliases = _by_slot(list_aliases(self.backend, reference.name))
+        return self._with_aliases(resolve(self.backend, reference.name, reference.version))
+
+    def _with_aliases(self, version: Version) -> VersionInfo:
+        aliases = _by_slot(list_aliases(self.backend, version.name))
         return version_info(version, aliases.get(version.slot, ()))
+
+    def edit(self, reference: Reference, change: VersionEdit, *, author: Author) -> VersionInfo:
+        """Change what is noted on a version.
+
+        Raises:
+            As `transaction.edits.edit_version`.
+        """
+        version = resolve(self.backend, reference.name, reference.version)
+        return self._with_aliases(edit_version(self.backend, self.clock, version, change, author=author))
 
     def aliases(self, name: Name) -> Iterator[AliasInfo]:
         """Where each alias of a name points."""
         for move in list_aliases(self.backend, name):
             yield _alias_info(name, move)
 
-    def set_alias(self, reference: Reference, alias: str, *, author: Author) -> AliasInfo:
+    def alias_history(self, name: Name, alias: str) -> Iterator[AliasInfo]:
+        """All moves of an alias, the newest first.
+
+        Raises:
+            NameNotFound: It was never set.
+        """
+        empty = True
+        for move in alias_history(self.backend, name, check_alias(alias)):
+            empty = False
+            yield _alias_info(name, move)
+        if empty:
+            raise NameNotFound(f"{name} has no alias {alias}, and never had")
+
+    def set_alias(self, reference: Reference, alias: str, *, author: Author, guard: Guard) -> AliasInfo:
         """Make an alias point to a version."""
         version = resolve(self.backend, reference.name, reference.version)
-        return _alias_info(
-            reference.name, move_alias(self.backend, self.clock, alias, to=version, author=author)
-        )
+        move = move_alias(self.backend, self.clock, alias, to=version, author=author, guard=guard)
+        return _alias_info(reference.name, move)
+
+    def protect_alias(self, name: Name, alias: str, *, protect: bool, author: Author) -> AliasInfo:
+        """Protect an alias where it points, or lift its protection."""
+        return _alias_info(name, protect_alias(self.backend, self.clock, name, alias, protect=protect, author=author))
+
+    def delete_alias(self, name: Name, alias: str, *, author: Author, guard: Guard) -> AliasInfo:
+        """Take an alias away. Its history stays."""
+        return _alias_info(name, drop_alias(self.backend, self.clock, name, alias, author=author, guard=guard))
 
     def remove(self, reference: Reference, *, options: RemoveOptions, author: Author) -> RemoveResult:
-        """Delete a version, or all versions of a name. Final; space returns with garbage collection."""
+        """Delete a version, or all versions of a name. Final; space returns with garbage collection.
+
+        Raises:
+            AliasProtected: A protected alias points to one of them; nothing was deleted.
+        """
         if options.all_versions:
             versions = list(live_versions(self.backend, reference.name, pool=self.requests))
             if not versions:
                 raise NameNotFound(f"no name {reference.name}")
         else:
             versions = [resolve(self.backend, reference.name, reference.version)]
+        moves = list(list_aliases(self.backend, reference.name))
+        if not options.force:
+            check_may_be_removed(reference.name, {version.slot for version in versions}, moves)
         if not options.dry_run:
             for version in versions:
                 remove_version(self.backend, self.clock, version, author=author)
-        by_slot = _by_slot(list_aliases(self.backend, reference.name))
+        by_slot = _by_slot(moves)
         return RemoveResult(
             versions=tuple(version.text for version in versions),
             aliases=tuple(alias for version in versions for alias in by_slot.get(version.slot, ())),
@@ -127,8 +175,8 @@ class Catalog:
 
 
 def version_info(version: Version, aliases: Iterable[str] = ()) -> VersionInfo:
-    """A committed version as people see it."""
-    record = version.record
+    """A committed version as people see it, with its newest edit."""
+    record, notes, edit = version.record, version.notes, version.edit
     return VersionInfo(
         name=version.name.text,
         version=version.text,
@@ -138,14 +186,18 @@ def version_info(version: Version, aliases: Iterable[str] = ()) -> VersionInfo:
         created=record.created,
         who=record.who,
         host=record.host,
-        message=record.message,
+        message=notes.message,
         git=record.git,
-        labels=record.labels,
+        labels=notes.labels,
         aliases=tuple(aliases),
-        metadata=record.metadata,
-        expires=record.expires,
+        metadata=notes.metadata,
+        expires=notes.expires,
+        edits=edit.number if edit is not None else 0,
+        edited=edit.record.created if edit is not None else "",
+        edited_by=_person(edit.record) if edit is not None else "",
         made_by=record.made_by,
         made_from=record.made_from,
+        moved_from=record.moved_from,
         files=record.files,
         directories=record.directories,
         links=record.links,
@@ -154,6 +206,10 @@ def version_info(version: Version, aliases: Iterable[str] = ()) -> VersionInfo:
         stored_bytes=record.stored_bytes,
         new_bytes=record.new_bytes,
     )
+
+
+def _person(record: EditRecord) -> str:
+    return f"{record.who}@{record.host}".strip("@")
 
 
 def _by_slot(moves: Iterable[AliasMove]) -> dict[int, list[str]]:
@@ -166,7 +222,9 @@ def _by_slot(moves: Iterable[AliasMove]) -> dict[int, list[str]]:
 def _alias_info(name: Name, move: AliasMove) -> AliasInfo:
     return AliasInfo(
         alias=move.alias,
-        version=f"{name}{Slot(move.slot)}",
+        version=f"{name}{Slot(move.slot)}" if move.slot else "",
+        protected=move.protected,
+        number=move.number,
         moved=move.record.created,
         who=move.record.who,
         host=move.record.host,

@@ -5,8 +5,9 @@ Numbers in keys are written as 10**16-1-n, sixteen digits, then `-n` (n = 3:
 1, runs of a collection from 0. Every parser takes the one spelling and refuses others.
 """
 
+import enum
 import re
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
 from artifactstore.digest import PACK_ID_BYTES, Digest, PackId
 from artifactstore.errors import InvalidName
@@ -23,9 +24,15 @@ NAMES: Final = "names/"
 PACKS: Final = "packs/"
 TRANSACTIONS: Final = "tx/"
 DELETED_SUFFIX: Final = ".deleted"
+EDITED_SUFFIX: Final = ".edited"
 _TOP: Final = 10**16 - 1
 _COUNTED: Final = re.compile(r"([0-9]{16})-(0|[1-9][0-9]{0,15})", re.ASCII)
+_LABEL: Final = re.compile(
+    r"labels/(?P<label>[^/]+)/(?P<folder>(?:[^/@]+/)*)@(?P<last>[^/@]+)/(?P<slot>[^/]+)/(?P<number>[^/.]+)\.(?P<state>on|off)",
+    re.ASCII,
+)
 _TX: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_ITEM_RECORD: Final = re.compile(r"([^/]+)/([0-9]+-[0-9]+)\.(made|removed)", re.ASCII)
 
 
 def counted(number: int) -> str:
@@ -94,7 +101,7 @@ class NameKeys:
 
     @property
     def slots(self) -> str:
-        """Prefix of slots and tombstones, the newest first."""
+        """Prefix of slots with their tombstones and marks of edits, the newest first."""
         return f"{self.prefix}v/"
 
     @property
@@ -107,6 +114,10 @@ class NameKeys:
     def tombstone(self, number: int) -> str:
         return self.slot(number) + DELETED_SUFFIX
 
+    def edited(self, number: int) -> str:
+        """The mark that a slot has later edits."""
+        return self.slot(number) + EDITED_SUFFIX
+
     def alias_moves(self, alias: str) -> str:
         """Prefix of the moves of one alias, the newest first."""
         return f"{self.prefix}alias/{alias}/"
@@ -115,17 +126,37 @@ class NameKeys:
         return f"{self.prefix}alias/{alias}/{counted(number)}"
 
     def edits(self, slot: int) -> str:
+        """Prefix of the edits of one version, the newest first."""
         return f"{self.prefix}meta/{counted(slot)}/"
 
     def edit(self, slot: int, number: int) -> str:
         return f"{self.prefix}meta/{counted(slot)}/{counted(number)}"
 
+    def uses(self, slot: int) -> str:
+        """Prefix of the hints about who used one version."""
+        return f"{self.prefix}used/{counted(slot)}/"
 
-def parse_slot_key(key: str, prefix: str) -> tuple[int, bool] | None:
-    """``(number, is a tombstone)`` of a key under a slots prefix; None for foreign objects."""
-    text = key.removeprefix(prefix)
-    number = parse_counted(text.removesuffix(DELETED_SUFFIX))
-    return None if number is None else (number, text.endswith(DELETED_SUFFIX))
+    def use(self, slot: int, user: Digest) -> str:
+        """``user`` is a digest of what says who it is: a user has one hint, however often it is put."""
+        return f"{self.prefix}used/{counted(slot)}/{user.hex()}"
+
+
+class SlotObject(enum.Enum):
+    """What lies under the key of a slot, in the order in which it lists."""
+
+    RECORD = ""
+    TOMBSTONE = DELETED_SUFFIX
+    EDITED = EDITED_SUFFIX
+
+
+def parse_slot_key(key: str, prefix: str) -> tuple[int, SlotObject] | None:
+    """The slot's number, and which of its objects a key under a slots prefix is; None for foreign objects."""
+    text, dot, suffix = key.removeprefix(prefix).partition(".")
+    number = parse_counted(text)
+    try:
+        return None if number is None else (number, SlotObject(dot + suffix))
+    except ValueError:
+        return None
 
 
 def parse_version_key(key: str) -> tuple[Name, int] | None:
@@ -140,8 +171,38 @@ def parse_version_key(key: str) -> tuple[Name, int] | None:
     return (name, number) if number is not None and NameKeys(name).slot(number) == key else None
 
 
-def folder_record_key(folder: str, number: int) -> str:
-    return f"names/{folder}/.folder/{counted(number)}"
+def parse_slot_object_key(key: str) -> tuple[Name, int, SlotObject] | None:
+    """The name, the slot's number and which of its objects a key under `names/` is; None for anything else."""
+    head, _, text = key.removeprefix(NAMES).rpartition("/v/")
+    folder, at, last = head.rpartition("@")
+    parsed = parse_slot_key(text, "")
+    if parsed is None or not at or folder[-1:] not in ("", "/"):
+        return None
+    try:
+        return Name(folder + last), *parsed
+    except InvalidName:
+        return None
+
+
+def items_prefix(folder: str) -> str:
+    """Prefix of the records about what was made in a folder, or removed from it."""
+    return f"names/{folder}/.folder/" if folder else "names/.folder/"
+
+
+def item_records_prefix(folder: str, item: str) -> str:
+    """Those about one item: ``sub`` is a folder, ``@name`` a name."""
+    return f"{items_prefix(folder)}{item}/"
+
+
+def item_record_key(folder: str, item: str, number: int, *, made: bool) -> str:
+    return f"{item_records_prefix(folder, item)}{counted(number)}.{'made' if made else 'removed'}"
+
+
+def parse_item_record(text: str) -> tuple[str, int, bool] | None:
+    """Item, number and whether it was made, of what follows `items_prefix` in a key; None for foreign objects."""
+    match = _ITEM_RECORD.fullmatch(text)
+    number = parse_counted(match.group(2)) if match else None
+    return (match.group(1), number, match.group(3) == "made") if match and number else None
 
 
 def landmark_prefix(digest: Digest) -> str:
@@ -156,6 +217,41 @@ def label_key(label: str, name: Name, slot: int, number: int, *, on: bool) -> st
     """The hint that a version has (or no longer has) a label."""
     keys = NameKeys(name).prefix.removeprefix(NAMES)
     return f"labels/{label}/{keys}{counted(slot)}/{counted(number)}.{'on' if on else 'off'}"
+
+
+def label_prefix(label: str, folder: str = "") -> str:
+    """Prefix of the hints about a label, of the names below a folder (empty: of all)."""
+    return f"labels/{label}/{folder}/" if folder else f"labels/{label}/"
+
+
+def labelled_prefix(label: str, name: Name, slot: int) -> str:
+    """Prefix of the hints about a label and a version, the newest first."""
+    return f"labels/{label}/{NameKeys(name).prefix.removeprefix(NAMES)}{counted(slot)}/"
+
+
+class LabelHint(NamedTuple):
+    """That a version has a label (``on``), or no longer has it; ``number`` is that of the edit, 0 for none."""
+
+    label: str
+    name: Name
+    slot: int
+    number: int
+    on: bool
+
+
+def parse_label_key(key: str) -> LabelHint | None:
+    """The hint that a key is; None for foreign objects."""
+    match = _LABEL.fullmatch(key)
+    if match is None:
+        return None
+    slot, number = parse_counted(match["slot"]), parse_counted(match["number"])
+    try:
+        name = Name(f"{match['folder']}{match['last']}")
+    except InvalidName:
+        return None
+    if slot is None or number is None:
+        return None
+    return LabelHint(match["label"], name, slot, number, match["state"] == "on")
 
 
 def run_key(run: int, record: str) -> str:

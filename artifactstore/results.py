@@ -17,7 +17,10 @@ class VersionInfo:
         created: RFC 3339, by the uploader's clock.
         aliases: That point to it now; `latest` is not among them.
         expires: From when on readers refuse it unless asked, RFC 3339; empty for never.
+        edits: How often message, labels, metadata or time-to-live were edited later. edited, edited_by: when the last
+            time, and by whom; empty for never.
         made_by: Id of the job that made it, or empty. made_from: the versions it was made from.
+        moved_from: The version that this one was, under another name.
         content_bytes: Of all files. stored_bytes: of the packs it uses, as far as it uses them. new_bytes: what its
             push added to the store.
     """
@@ -36,8 +39,12 @@ class VersionInfo:
     aliases: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
     expires: str = ""
+    edits: int = 0
+    edited: str = ""
+    edited_by: str = ""
     made_by: str = ""
     made_from: tuple[VersionPin, ...] = ()
+    moved_from: VersionPin | None = None
     files: int = 0
     directories: int = 0
     links: int = 0
@@ -57,21 +64,36 @@ class FolderItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AliasInfo:
-    """Where an alias points, since when, and who moved it there."""
+    """Where an alias points (or pointed), since when, and who moved it there.
+
+    Attributes:
+        version: ``name:v3``; empty where the alias was taken away.
+        protected: It moves on, or goes, only by force.
+        number: Which move of the alias this is, from 1.
+    """
 
     alias: str
     version: str
     moved: str
     who: str
     host: str
+    protected: bool = False
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveOptions:
-    """Attributes: all_versions: the whole name, not one version. dry_run: say what would go."""
+    """What to remove, and how.
+
+    Attributes:
+        all_versions: The whole name, not one version.
+        dry_run: Say what would go.
+        force: Remove versions that protected aliases point to, too.
+    """
 
     all_versions: bool = False
     dry_run: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """One opened store: every operation by its name, each a call into the layer that does it.
 
-    with open_store() as store:
-        store.push("runs/1", "models/resnet")
-        store.pull("models/resnet", "elsewhere")
+with open_store() as store:
+    store.push("runs/1", "models/resnet")
+    store.pull("models/resnet", "elsewhere")
 """
 
 import io
@@ -42,11 +42,15 @@ from artifactstore.results import (
     Usage,
     VersionInfo,
 )
+from artifactstore.search import Query, Search, parse_after
+from artifactstore.transaction.aliases import Guard
+from artifactstore.transaction.edits import VersionEdit
 from artifactstore.transaction.listing import check_case
 from artifactstore.transaction.records import StoreRecord, StoreSettings, Writers
-from artifactstore.transaction.resolve import open_version
+from artifactstore.transaction.resolve import open_version, resolve
 from artifactstore.transaction.store_record import read_settings, read_store
 from artifactstore.transaction.upload import Strategy
+from artifactstore.transaction.uses import check_job_id, record_use
 from artifactstore.transfer.compare import local_entries
 from artifactstore.transfer.compose import Composition
 from artifactstore.transfer.content import Composed, Content, Source, Trees
@@ -59,6 +63,7 @@ from artifactstore.transfer.pull import Destination, PullResult, pull
 from artifactstore.transfer.push import PushOptions, PushResult, push
 from artifactstore.transfer.scan import scan
 from artifactstore.tree import StoredTree
+from artifactstore.where import parse_condition
 
 __all__ = [
     "AliasInfo",
@@ -77,6 +82,7 @@ __all__ = [
     "Store",
     "Strategy",
     "Usage",
+    "VersionEdit",
     "VersionInfo",
     "init_store",
     "open_store",
@@ -291,15 +297,16 @@ class Store:
         check_destination(parsed, destination, store_path=self._path, deletes=options.delete)
         return pull(self._context(), parsed, destination, options=options, progress=progress)
 
-    def open(self, reference: str) -> io.BufferedReader:
+    def open(self, reference: str, *, allow_expired: bool = False) -> io.BufferedReader:
         """One file of a version (``name:v3/path``) as a seekable stream, checked as it is read.
 
         Raises:
             PathNotFound: Nothing is there, or no file.
+            VersionExpired: The version's time is over, and that was not allowed.
             CorruptData: Stored bytes fail their check: here, or when they are read.
         """
         parsed = parse_reference(reference)
-        return open_file(self._tree(parsed), self._backend, parsed.path)
+        return open_file(self._tree(parsed, allow_expired=allow_expired), self._backend, parsed.path)
 
     def _prepare_for_push(self, *, dry_run: bool) -> StoreSettings | None:
         try:
@@ -359,14 +366,50 @@ class Store:
         """
         return self._catalog().version(parse_whole(reference))
 
-    def files(self, reference: str) -> Iterator[Entry]:
+    def find(
+        self,
+        *,
+        labels: str | Iterable[str] = (),
+        where: str | Iterable[str] = (),
+        folder: str = "",
+        after: str = "",
+        progress: Progress = NULL_PROGRESS,
+    ) -> Iterator[VersionInfo]:
+        """Live versions by label and by conditions, by folder and name, the newest of a name first.
+
+        With a label: one listing, and two requests for each version that was given it. Without one, all names below
+        the folder are looked through. `VersionInfo.aliases` are not looked up.
+
+        Args:
+            labels: All of them are on the version.
+            where: Conditions as `artifactstore.where` has them: ``metadata.acc >= 0.9``, ``created < 2026-11``.
+            folder: The name lies below it, at any depth; empty for all.
+            after: Only what is listed after this version (``name:v3``).
+            progress: Told of each version looked at, as of a file.
+
+        Raises:
+            InvalidName: A label, the folder or ``after`` is not of the grammar.
+            InvalidExpression: A condition is not.
+            NameNotFound: The folder is not there.
+        """
+        query = Query(
+            labels=(labels,) if isinstance(labels, str) else tuple(labels),
+            where=tuple(map(parse_condition, (where,) if isinstance(where, str) else where)),
+            folder=folder,
+            after=parse_after(after) if after else None,
+        )
+        self.record  # noqa: B018 - as for _catalog
+        return Search(backend=self._backend, requests=self._requests, progress=progress).find(query)
+
+    def files(self, reference: str, *, allow_expired: bool = False) -> Iterator[Entry]:
         """The entries of a version, or below a path of it, in order.
 
         Raises:
             PathNotFound: The version has nothing at the path.
+            VersionExpired: The version's time is over, and that was not allowed.
         """
         parsed = parse_reference(reference)
-        tree = self._tree(parsed)
+        tree = self._tree(parsed, allow_expired=allow_expired)
         empty = True
         for entry, _, _ in tree.below(parsed.path):
             empty = False
@@ -374,17 +417,20 @@ class Store:
         if empty and parsed.path:
             yield tree.find(parsed.path).entry
 
-    def diff(self, old: str, new: str | os.PathLike[str]) -> Iterator[Change]:
+    def diff(self, old: str, new: str | os.PathLike[str], *, allow_expired: bool = False) -> Iterator[Change]:
         """What changed from one version to another (text), or to a directory (a `pathlib.Path`).
 
         References with a path inside compare what is below it.
+
+        Raises:
+            VersionExpired: The time of one is over, and that was not allowed.
         """
         reference = parse_reference(old)
-        tree = self._tree(reference)
+        tree = self._tree(reference, allow_expired=allow_expired)
         if isinstance(new, os.PathLike):
             return self._diff_directory(self._entries_below(tree, reference), new, cut=tree.root.cut)
         other = parse_reference(new)
-        other_tree = self._tree(other)
+        other_tree = self._tree(other, allow_expired=allow_expired)
         same_cut = tree.root.cut == other_tree.root.cut
         if not reference.path and not other.path:
             return diff_blocks(tree, other_tree, same_cut=same_cut)
@@ -392,7 +438,9 @@ class Store:
             self._entries_below(tree, reference), self._entries_below(other_tree, other), same_cut=same_cut
         )
 
-    def status(self, directory: str | os.PathLike[str], reference: str | None = None) -> StatusReport:
+    def status(
+        self, directory: str | os.PathLike[str], reference: str | None = None, *, allow_expired: bool = False
+    ) -> StatusReport:
         """A directory against what it was last pushed or pulled as, or against a version.
 
         Raises:
@@ -401,7 +449,7 @@ class Store:
         """
         check_sources([directory], store_path=None)
         if reference is not None:
-            changes = self.diff(reference, Path(directory))
+            changes = self.diff(reference, Path(directory), allow_expired=allow_expired)
             return StatusReport(directory=os.fspath(directory), version=reference, changes=changes)
         context = self._context(self._settings())
         synced = self._state.last_synced(os.path.realpath(os.fsencode(directory)))
@@ -431,24 +479,66 @@ class Store:
         for entry, _, _ in tree.below(reference.path):
             yield msgspec.structs.replace(entry, path=entry.path[strip:]) if strip else entry
 
-    def _tree(self, reference: Reference) -> StoredTree:
+    def _tree(self, reference: Reference, *, allow_expired: bool = False) -> StoredTree:
         self.record  # noqa: B018 - as for _catalog
-        version, root = open_version(self._backend, reference.name, reference.version, pool=self._requests)
+        version, root = open_version(
+            self._backend,
+            reference.name,
+            reference.version,
+            pool=self._requests,
+            readable_at=None if allow_expired else self._clock.now(),
+        )
         return StoredTree(self._backend, root, version=version.text, pool=self._requests)
 
     def aliases(self, name: str) -> Iterator[AliasInfo]:
         """Where the aliases of a name point."""
         return self._catalog().aliases(Name(name))
 
-    def set_alias(self, reference: str, alias: str) -> AliasInfo:
+    def alias_history(self, name: str, alias: str) -> Iterator[AliasInfo]:
+        """All moves of an alias, the newest first."""
+        return self._catalog().alias_history(Name(name), alias)
+
+    def set_alias(self, reference: str, alias: str, *, protect: bool | None = None, force: bool = False) -> AliasInfo:
         """Make an alias point to a version.
+
+        Args:
+            protect: From now on it is protected, or not; None leaves that as it is.
+            force: Move it although it is protected.
 
         Raises:
             InvalidName: No reference, or one to a path inside a version; no alias.
+            AliasProtected: It is protected and points elsewhere.
         """
         target = parse_whole(reference)
-        self._prepare_for_write()
-        return self._catalog().set_alias(target, alias, author=author())
+        guard = Guard(protect=protect, force=force)
+        return self.writable_catalog().set_alias(target, alias, author=author(), guard=guard)
+
+    def protect_alias(self, name: str, alias: str) -> AliasInfo:
+        """Protect an alias where it points: it moves on, or goes, only by force, and so does what it points to."""
+        return self.writable_catalog().protect_alias(Name(name), alias, protect=True, author=author())
+
+    def unprotect_alias(self, name: str, alias: str) -> AliasInfo:
+        """Lift the protection of an alias."""
+        return self.writable_catalog().protect_alias(Name(name), alias, protect=False, author=author())
+
+    def delete_alias(self, name: str, alias: str, *, force: bool = False) -> AliasInfo:
+        """Take an alias away. The version it points to stays, and so does its history.
+
+        Raises:
+            NameNotFound: No such alias.
+            AliasProtected: It is protected.
+        """
+        return self.writable_catalog().delete_alias(Name(name), alias, author=author(), guard=Guard(force=force))
+
+    def edit(self, reference: str, change: VersionEdit) -> VersionInfo:
+        """Change message, labels, metadata or time-to-live of a version; its content never changes.
+
+        Raises:
+            InvalidName: No reference, or one to a path inside a version.
+            InvalidMetadata: What would be noted is too long. Nothing was written.
+            VersionDeleted: It is deleted.
+        """
+        return self.writable_catalog().edit(parse_whole(reference), change, author=author())
 
     def remove(self, reference: str, *, options: RemoveOptions = _DEFAULT_REMOVE) -> RemoveResult:
         """Delete a version, or with `RemoveOptions.all_versions` all of them. Space returns with garbage collection.
@@ -471,6 +561,42 @@ class Store:
             return self._catalog().usage(None)
         target = parse_whole(reference)
         return self._catalog().usage(target, all_versions=reference == target.name.text)
+
+    def record_use(self, reference: str, *, by: str) -> bool:
+        """Say that a job used a version, for `lineage`. A version made from another one says so by itself.
+
+        Args:
+            by: Id of the job.
+
+        Returns:
+            Whether that is new.
+
+        Raises:
+            InvalidName: No reference to a whole version, or no id of a job.
+            NameNotFound, VersionDeleted: The version is not there.
+        """
+        target, job = parse_whole(reference), check_job_id(by)
+        catalog = self.writable_catalog()
+        version = resolve(self._backend, target.name, target.version)
+        return record_use(self._backend, catalog.clock, version, job, author=author())
+
+    @property
+    def catalog(self) -> Catalog:
+        """Names and versions, for the layers above.
+
+        Raises:
+            StoreNotFound, UnsupportedFormat: As for `record`.
+        """
+        return self._catalog()
+
+    def writable_catalog(self) -> Catalog:
+        """As `catalog`, for who is going to write.
+
+        Raises:
+            StoreReadOnly: The storage allows one writer at a time, and that was not accepted.
+        """
+        self._prepare_for_write()
+        return self._catalog()
 
     def _catalog(self) -> Catalog:
         self.record  # noqa: B018 - a store that is not there, or is newer, says so before anything else

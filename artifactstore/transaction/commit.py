@@ -14,6 +14,7 @@ from typing import Final
 from artifactstore.clock import timestamp
 from artifactstore.digest import Digest
 from artifactstore.errors import (
+    AliasProtected,
     BackendError,
     CommitStateUnknown,
     SourceError,
@@ -22,7 +23,7 @@ from artifactstore.errors import (
 )
 from artifactstore.keys import NameKeys, TxId, check_key_length, outcome_key, root_key
 from artifactstore.names import Name
-from artifactstore.transaction.aliases import AliasMove, move_alias
+from artifactstore.transaction.aliases import AliasMove, check_may_be_removed, list_aliases, move_alias
 from artifactstore.transaction.conditional import Backoff
 from artifactstore.transaction.outcomes import decide, fence, fresh_tx, read_outcome
 from artifactstore.transaction.records import OutcomeRecord, OutcomeState, SlotRecord, fresh_nonce
@@ -38,7 +39,7 @@ from artifactstore.transaction.upload import (
     Strategy,
     Upload,
 )
-from artifactstore.transaction.versions import Version, confirm, is_live, remove_version
+from artifactstore.transaction.versions import SlotState, Version, confirm, is_live, remove_version
 
 MAX_ATTEMPTS: Final = 50
 _READ_BACK_SECONDS: Final = 60.0
@@ -258,6 +259,7 @@ class _Commit:
             expires=details.expires,
             made_by=details.made_by,
             made_from=details.made_from,
+            moved_from=details.moved_from,
             files=counts.files,
             directories=counts.directories,
             links=counts.links,
@@ -284,7 +286,7 @@ class _Commit:
                 raise BackendError("another outcome than ours commits our transaction", where=outcome_key(tx))
             return _Again(None)  # fenced by somebody: it is decided, nothing is left to fence
         self._read_back(tx, wanted)
-        version = confirm(self._name, slot, record, wanted)
+        version = confirm(self._name, SlotState(number=slot), record, wanted)
         if version is None:
             raise AssertionError("an outcome that was made for this slot names it")
         return version
@@ -361,18 +363,22 @@ def _finish(
     try:
         moves = tuple(_move(upload, version, alias, details) for alias in dict.fromkeys(aliases))
         replaced = _replace_seen(upload, version, details) if upload.strategy is Strategy.REPLACE else ()
-    except CommitStateUnknown as error:
+    except (CommitStateUnknown, AliasProtected) as error:
         error.data_safe = f"{version.text} is committed and safe; nothing was removed."
         raise
     return CommitResult(action=action, version=version, moves=moves, replaced=replaced, attempts=attempts)
 
 
 def _move(upload: Upload, version: Version, alias: str, details: SlotDetails) -> AliasMove:
-    return move_alias(upload.backend, upload.clock, alias, to=version, author=details.author)
+    return move_alias(upload.backend, upload.clock, alias, to=version, author=details.author, guard=upload.guard)
 
 
 def _replace_seen(upload: Upload, version: Version, details: SlotDetails) -> tuple[int, ...]:
     """Delete the versions that were live at the start. One made since by somebody else stays."""
+    replaced = {old.slot for old in upload.seen if old.slot != version.slot}
+    if replaced and not upload.guard.force:
+        # Once more, after the aliases moved: one may have been protected while the content went up.
+        check_may_be_removed(version.name, replaced, list_aliases(upload.backend, version.name))
     return tuple(
         old.slot
         for old in upload.seen

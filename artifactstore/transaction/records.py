@@ -5,8 +5,10 @@
     names/…/v/<slot>          SlotRecord       one numbered version: hints for people, and its transaction
     tx/…/outcome              OutcomeRecord    committed or fenced: the one decision
     names/…/v/<slot>.deleted  Tombstone        the version is deleted, for ever
+    names/…/meta/<slot>/<k>   EditRecord       the k-th later edit of what is noted on a version; the newest counts
     names/…/alias/<a>/<k>     AliasRecord      the k-th move of an alias
-    names/…/.folder/<k>       FolderRecord     an empty folder was made or removed
+    names/…/used/<slot>/<d>   UseRecord        who used a version: a hint
+    names/…/.folder/<i>/<k>.* FolderRecord     a folder was made or removed; a name was removed
 
 All are UTF-8 JSON objects of at most 1 MiB. All have three fields beside their own:
 `format` (1), `required_features` and `nonce` (32 hexadecimal digits, random), which makes
@@ -22,7 +24,7 @@ This module turns bytes into values and back. It does no I/O.
 import datetime
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import msgspec
@@ -129,6 +131,25 @@ class VersionPin(msgspec.Struct, frozen=True, kw_only=True):
         parse_digest(self.content)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What is noted on a version and may be edited later.
+
+    Attributes:
+        labels: Without doubles. metadata: a JSON object.
+        expires: From when on readers refuse the version unless asked, RFC 3339; empty for never.
+    """
+
+    message: str = ""
+    labels: tuple[str, ...] = ()
+    metadata: dict[str, object] = field(default_factory=dict)
+    expires: str = ""
+
+    def has_expired(self, now_seconds: float) -> bool:
+        """Whether the version's time is over, at a time in seconds since the epoch."""
+        return bool(self.expires) and parse_expiry(self.expires) <= now_seconds
+
+
 class SlotRecord(Record, frozen=True, kw_only=True):
     """One numbered version of a name. Every field but ``tx`` is a hint: outcome and root decide.
 
@@ -140,6 +161,7 @@ class SlotRecord(Record, frozen=True, kw_only=True):
         expires: From when on readers refuse it unless asked, RFC 3339; empty for never.
         made_by: Id of the job that made it, or empty.
         made_from: The versions it was made from.
+        moved_from: The version that this one was, under another name.
         content_bytes: Of all files. stored_bytes: of the packs it uses, as far as it uses them. new_bytes: sent
             by this upload.
     """
@@ -156,6 +178,7 @@ class SlotRecord(Record, frozen=True, kw_only=True):
     expires: str = ""
     made_by: str = ""
     made_from: tuple[VersionPin, ...] = ()
+    moved_from: VersionPin | None = None
     files: int = 0
     directories: int = 0
     links: int = 0
@@ -168,6 +191,13 @@ class SlotRecord(Record, frozen=True, kw_only=True):
         super().__post_init__()
         parse_tx_id(self.tx)
         parse_digest(self.content)
+        if self.expires:
+            parse_expiry(self.expires)
+
+    @property
+    def notes(self) -> Notes:
+        """What was noted on it when it was made."""
+        return _notes(self)
 
     @property
     def tx_id(self) -> TxId:
@@ -176,6 +206,39 @@ class SlotRecord(Record, frozen=True, kw_only=True):
     @property
     def content_digest(self) -> Digest:
         return parse_digest(self.content)
+
+
+class EditRecord(Record, frozen=True, kw_only=True):
+    """One later edit of what is noted on a version: all of it, as it is from then on.
+
+    Attributes:
+        tx: The version's transaction.
+        created: When it was edited. who, host: by whom.
+    """
+
+    tx: str
+    created: str
+    who: str = ""
+    host: str = ""
+    message: str = ""
+    labels: tuple[str, ...] = ()
+    metadata: dict[str, object] = {}
+    expires: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_tx_id(self.tx)
+        if self.expires:
+            parse_expiry(self.expires)
+
+    @property
+    def notes(self) -> Notes:
+        """What is noted on the version from this edit on."""
+        return _notes(self)
+
+
+def _notes(record: SlotRecord | EditRecord) -> Notes:
+    return Notes(message=record.message, labels=record.labels, metadata=record.metadata, expires=record.expires)
 
 
 class OutcomeState(enum.Enum):
@@ -215,20 +278,26 @@ class OutcomeRecord(Record, frozen=True, kw_only=True):
 
 
 class Tombstone(Record, frozen=True, kw_only=True):
-    """The version is deleted. Final. ``reason`` is for people."""
+    """The version is deleted. Final. ``reason`` is for people; ``moved_to`` is what it is now, where it was moved."""
 
     tx: str
     created: str
     who: str = ""
     host: str = ""
     reason: str = ""
+    moved_to: VersionPin | None = None
 
 
 class AliasRecord(Record, frozen=True, kw_only=True):
-    """One move of an alias: to ``slot`` (whose transaction is ``tx``), or, with slot 0, to nothing."""
+    """One move of an alias: to ``slot`` (whose transaction is ``tx``), or, with slot 0, to nothing.
+
+    Attributes:
+        protected: It moves on, or goes, only by force.
+    """
 
     slot: int
     tx: str = ""
+    protected: bool = False
     created: str
     who: str = ""
     host: str = ""
@@ -241,13 +310,36 @@ class AliasRecord(Record, frozen=True, kw_only=True):
             parse_tx_id(self.tx)
 
 
+class UseRecord(Record, frozen=True, kw_only=True):
+    """Somebody used a version. A hint: of a version that was made from it, that version's own record decides.
+
+    Attributes:
+        used: Transaction of the version that was used.
+        version: The version made from it; None where a job used it.
+        job: Id of the job; empty where a version was made from it.
+    """
+
+    used: str
+    version: VersionPin | None = None
+    job: str = ""
+    created: str = ""
+    who: str = ""
+    host: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_tx_id(self.used)
+        if (self.version is None) == (not self.job):
+            raise ValueError("either a version or a job, and one of them")
+
+
 class FolderState(enum.Enum):
     MADE = "made"
     REMOVED = "removed"
 
 
 class FolderRecord(Record, frozen=True, kw_only=True):
-    """An empty folder was made, or removed again."""
+    """A folder was made, or removed again; or a name was removed, with all its versions."""
 
     state: FolderState
     created: str
@@ -328,6 +420,18 @@ def _spoken(kind: type) -> str:
 # So everything is built here, while the module is imported.
 for _kind in (_Preamble, *Record.__subclasses__()):
     msgspec.json.Decoder(_kind)
+
+
+def parse_expiry(text: str) -> float:
+    """Seconds since the epoch.
+
+    Raises:
+        ValueError: Not RFC 3339 with a time zone.
+    """
+    moment = datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("expires: a time without its zone")
+    return moment.timestamp()
 
 
 def parse_timestamp(text: str) -> float | None:

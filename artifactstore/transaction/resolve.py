@@ -1,7 +1,7 @@
 """From a reference to a version: which one is meant now."""
 
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 
 from artifactstore.backend.protocol import Backend
 from artifactstore.digest import Buffer, Digest
@@ -10,6 +10,7 @@ from artifactstore.keys import NameKeys, TxId, root_key
 from artifactstore.manifest.model import Root
 from artifactstore.names import Alias, Content, Latest, Name, Slot, VersionSelector
 from artifactstore.transaction.aliases import read_alias
+from artifactstore.transaction.expiry import version_expired
 from artifactstore.transaction.outcomes import read_outcome
 from artifactstore.transaction.records import SlotRecord
 from artifactstore.transaction.roots import check_root, load_root, root_gone
@@ -21,6 +22,7 @@ from artifactstore.transaction.versions import (
     list_slots,
     read_slot,
     slot_state,
+    with_edit,
 )
 
 
@@ -78,7 +80,9 @@ def _one(backend: Backend, name: Name, number: int, *, tx: TxId | None, text: st
 
 
 def resolve(backend: Backend, name: Name, selector: VersionSelector) -> Version:
-    """The version that ``selector`` means now: a listing, a slot, an outcome; two more requests for an alias.
+    """The version that ``selector`` means now, expired or not: a listing, a slot, an outcome.
+
+    Two more requests for an alias, and two more where it was edited.
 
     Raises:
         NameNotFound: No such name, version or alias, or a slot that was never committed.
@@ -86,8 +90,8 @@ def resolve(backend: Backend, name: Name, selector: VersionSelector) -> Version:
         CorruptData, UnsupportedFormat: A record on the way can't be read.
     """
     for state, record in candidates(backend, name, selector):
-        if (version := confirm(name, state.number, record, read_outcome(backend, record.tx_id))) is not None:
-            return version
+        if (version := confirm(name, state, record, read_outcome(backend, record.tx_id))) is not None:
+            return with_edit(backend, version)
     raise never_finished(name, selector)
 
 
@@ -96,30 +100,61 @@ def never_finished(name: Name, selector: VersionSelector) -> NameNotFound:
 
 
 def open_version(
-    backend: Backend, name: Name, selector: VersionSelector, *, pool: Executor | None = None
+    backend: Backend,
+    name: Name,
+    selector: VersionSelector,
+    *,
+    pool: Executor | None = None,
+    readable_at: float | None = None,
 ) -> tuple[Version, Root]:
     """Resolve a version and read its root: listing, slot, then outcome and root (at once, given a ``pool``).
 
+    Args:
+        readable_at: Refuse a version that has expired by then, in seconds since the epoch; None opens it all the
+            same. Of versions with one content any that has not expired will do; `latest` is never an older one.
+
     Raises:
         NameNotFound, VersionDeleted: As `versions.resolve`.
+        VersionExpired: Its time is over.
         CorruptData, UnsupportedFormat: As `load_root`.
     """
+    expired: Version | None = None
+    try:
+        for version, asked in _committed(backend, name, selector, pool):
+            if readable_at is not None and version.notes.has_expired(readable_at):
+                if not isinstance(selector, Content):
+                    raise version_expired(version)
+                expired = expired or version
+                continue
+            root = _root(backend, version, asked)
+            # What a slot says of its content is a hint; the root decides.
+            if not isinstance(selector, Content) or root.content_digest == selector.digest:
+                return version, root
+    except NameNotFound:
+        if expired is None:
+            raise
+    raise version_expired(expired) if expired is not None else never_finished(name, selector)
+
+
+def _committed(
+    backend: Backend, name: Name, selector: VersionSelector, pool: Executor | None
+) -> Iterator[tuple[Version, Future[Buffer | None] | None]]:
+    """Committed candidates with their newest edits; given a ``pool``, their roots are asked for meanwhile."""
     for state, record in candidates(backend, name, selector):
-        body = pool.submit(_root_body, backend, record.tx_id) if pool is not None else None
-        version = confirm(name, state.number, record, read_outcome(backend, record.tx_id))
-        if version is None:
-            continue  # the root, if any, is of no use
-        if body is None:
-            root = load_root(backend, version)
-        else:
-            found = body.result()
-            if found is None:
-                raise root_gone(backend, version)
-            root = check_root(version, found)
-        # What a slot says of its content is a hint; the root decides.
-        if not isinstance(selector, Content) or root.content_digest == selector.digest:
-            return version, root
-    raise never_finished(name, selector)
+        asked = pool.submit(_root_body, backend, record.tx_id) if pool is not None else None
+        version = confirm(name, state, record, read_outcome(backend, record.tx_id))
+        if version is not None:  # otherwise the root, if any, is of no use
+            yield with_edit(backend, version), asked
+
+
+def _root(backend: Backend, version: Version, asked: Future[Buffer | None] | None) -> Root:
+    """The root, if it was asked for already then what came."""
+    if asked is None:
+        return load_root(backend, version)
+    found = asked.result()
+    if found is None:
+        raise root_gone(backend, version)
+    return check_root(version, found)
 
 
 def _root_body(backend: Backend, tx: TxId) -> Buffer | None:

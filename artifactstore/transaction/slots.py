@@ -66,7 +66,7 @@ def live_rival(backend: Backend, clock: Clock, name: Name, *, below: int) -> Ver
             outcome = read_outcome(backend, record.tx_id)
             if outcome is None:
                 pending.append((state, record))
-            elif (rival := confirm(name, state.number, record, outcome)) is not None:
+            elif (rival := confirm(name, state, record, outcome)) is not None:
                 break
     # Whether a version stands or not, one is enough; the pending ones above it may still become it.
     while pending and rival is None:
@@ -84,7 +84,7 @@ def _look_again(
         outcome = read_outcome(backend, record.tx_id)
         if outcome is None:
             left.append((state, record))
-        elif (version := confirm(name, state.number, record, outcome)) is not None:
+        elif (version := confirm(name, state, record, outcome)) is not None:
             return version, []
     return None, left
 
@@ -95,6 +95,6 @@ def _fence_pending(
     """Fence what did not decide itself; a version where one of them committed after all."""
     for state, record in pending:
         outcome: OutcomeRecord = fence(backend, clock, record.tx_id, reason=f"awaited by a push to {name}")
-        if (version := confirm(name, state.number, record, outcome)) is not None:
+        if (version := confirm(name, state, record, outcome)) is not None:
             return version
     return None

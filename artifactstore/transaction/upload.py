@@ -24,7 +24,7 @@ from artifactstore.errors import BackendError, VersionDeleted
 from artifactstore.keys import TxId, check_key_length, root_key
 from artifactstore.manifest.model import Counts, PackRow, Root
 from artifactstore.names import Name
-from artifactstore.transaction.aliases import AliasMove
+from artifactstore.transaction.aliases import NO_GUARD, AliasMove, Guard
 from artifactstore.transaction.outcomes import fence, fresh_tx
 from artifactstore.transaction.records import NONCE_BYTES, Author, GitState, VersionPin
 from artifactstore.transaction.roots import encode_interim_root, load_root
@@ -72,6 +72,7 @@ class SlotDetails:
     expires: str = ""
     made_by: str = ""
     made_from: tuple[VersionPin, ...] = ()
+    moved_from: VersionPin | None = None
 
     @property
     def author(self) -> Author:
@@ -137,6 +138,7 @@ class Upload:
     """What an upload knows of the store since step (1). Made by `begin`. All methods may be called from any thread.
 
     Attributes:
+        guard: Whether it goes over protected aliases.
         tx: Id of its first transaction; later attempts get others.
         view: What step (1) saw of `gc/`.
         highest_slot: The highest slot at the start, of whatever state; 0 for none.
@@ -144,13 +146,22 @@ class Upload:
         seen: For `replace`, all committed live versions at the start, the newest first; else just ``latest``.
     """
 
-    def __init__(
-        self, backend: Backend, clock: Clock, *, name: Name, strategy: Strategy, view: GcView, slots: "NameView"
+    def __init__(  # noqa: PLR0913 - `begin` makes it, nobody else
+        self,
+        backend: Backend,
+        clock: Clock,
+        *,
+        name: Name,
+        strategy: Strategy,
+        view: GcView,
+        slots: "NameView",
+        guard: Guard = NO_GUARD,
     ) -> None:
         self.backend: Final = backend
         self.clock: Final = clock
         self.name: Final = name
         self.strategy: Final = strategy
+        self.guard: Final = guard
         self.view: Final = view
         self.tx: Final = fresh_tx(clock)
         self.highest_slot: Final = slots.highest_slot
@@ -253,8 +264,18 @@ class NameView:
     seen: tuple[Version, ...] = ()
 
 
-def begin(backend: Backend, clock: Clock, *, name: Name, strategy: Strategy = Strategy.VERSION) -> Upload:
+def begin(
+    backend: Backend,
+    clock: Clock,
+    *,
+    name: Name,
+    strategy: Strategy = Strategy.VERSION,
+    guard: Guard = NO_GUARD,
+) -> Upload:
     """Step (1), then a look at the name: `gc/` listing, slots listing, and slot and outcome of the newest version.
+
+    Args:
+        guard: Whether `commit` moves protected aliases, and `replace` deletes what they point to.
 
     Raises:
         InvalidName: The name's longest key would be too long.
@@ -263,7 +284,8 @@ def begin(backend: Backend, clock: Clock, *, name: Name, strategy: Strategy = St
     """
     check_key_length(name)
     view = look(backend)  # first: what is seen before it does not count as seen
-    return Upload(backend, clock, name=name, strategy=strategy, view=view, slots=_look_at_name(backend, name, strategy))
+    slots = _look_at_name(backend, name, strategy)
+    return Upload(backend, clock, name=name, strategy=strategy, view=view, slots=slots, guard=guard)
 
 
 def _look_at_name(backend: Backend, name: Name, strategy: Strategy) -> NameView:

@@ -1,31 +1,36 @@
 """Versions of a name: numbered slots whose transaction is committed and names them.
 
-A slot key lists right before its tombstone, the newest slot first. So a lazy walk over one
-listing knows of each slot whether it is deleted as soon as it has seen the key after it, and
-the newest version costs one short page, its slot and its outcome, however long the history.
+A slot key lists right before its tombstone and the mark of its edits, the newest slot first.
+So a lazy walk over one listing knows of each slot whether it is deleted, and whether there are
+edits to look for, as soon as it has seen the key after it; the newest version costs one short
+page, its slot and its outcome, however long the history. Two requests more bring the newest
+edit, for versions that were edited only.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock, timestamp
-from artifactstore.digest import Digest
-from artifactstore.errors import ObjectNotFound
-from artifactstore.keys import NameKeys, TxId, parse_slot_key
+from artifactstore.digest import Buffer, Digest
+from artifactstore.errors import CorruptData, ObjectNotFound
+from artifactstore.keys import NameKeys, SlotObject, TxId, parse_counted, parse_slot_key
 from artifactstore.names import Name
 from artifactstore.transaction.conditional import Won, put_once
 from artifactstore.transaction.outcomes import read_outcome
 from artifactstore.transaction.records import (
     NOBODY,
     Author,
+    EditRecord,
+    Notes,
     OutcomeRecord,
     SlotRecord,
     Tombstone,
+    VersionPin,
     decode_record,
     encode_record,
     fresh_nonce,
@@ -33,14 +38,30 @@ from artifactstore.transaction.records import (
 
 SHORT_PAGE: Final = 50
 _READ_AHEAD: Final = 16
+_SLOT_OBJECTS: Final = len(SlotObject)
+_NEWEST: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotState:
-    """A slot as a listing shows it."""
+    """A slot as a listing shows it.
+
+    Attributes:
+        deleted: It has a tombstone.
+        edited: It is marked as edited: look for edits.
+    """
 
     number: int
-    deleted: bool
+    deleted: bool = False
+    edited: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A later edit of a version; ``number`` counts up from 1."""
+
+    number: int
+    record: EditRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +74,8 @@ class Version:
         record: What the slot says: hints, except that ``outcome`` confirms its transaction.
         outcome: The committed outcome; its root digest decides what the version is.
         deleted: Whether it has a tombstone.
+        edit: The newest edit, where it was looked for and there is one.
+        has_unread_edits: It is marked as edited, and nobody has looked for the edits: see `with_edit`.
     """
 
     name: Name
@@ -61,11 +84,24 @@ class Version:
     record: SlotRecord
     outcome: OutcomeRecord
     deleted: bool = False
+    edit: Edit | None = None
+    has_unread_edits: bool = False
+
+    @property
+    def notes(self) -> Notes:
+        """Message, labels, metadata and time-to-live as they are now."""
+        if self.has_unread_edits:
+            raise AssertionError(f"the edits of {self.text} were not read")
+        return self.edit.record.notes if self.edit is not None else self.record.notes
 
     @property
     def text(self) -> str:
         """``name:v3``."""
         return f"{self.name}:v{self.slot}"
+
+    @property
+    def pin(self) -> VersionPin:
+        return VersionPin(version=self.text, tx=self.tx, content=self.record.content)
 
     @property
     def root_digest(self) -> Digest:
@@ -79,24 +115,29 @@ def list_slots(backend: Backend, name: Name, *, page_size: int | None = None, be
         below: Only slots of lower numbers; 0 for all.
     """
     keys = NameKeys(name)
-    after = keys.tombstone(below) if below else ""
-    waiting: int | None = None
+    after = keys.edited(below) if below else ""
+    waiting: SlotState | None = None
     for info in backend.list(keys.slots, start_after=after, page_size=page_size):
         parsed = parse_slot_key(info.key, keys.slots)
         if parsed is None:
             continue  # not ours
-        number, is_tombstone = parsed
-        if waiting is not None and (not is_tombstone or number != waiting):
-            yield SlotState(number=waiting, deleted=False)
-            waiting = None
-        if is_tombstone:
-            if waiting == number:
-                yield SlotState(number=number, deleted=True)
-            waiting = None
-        else:
-            waiting = number
+        number, kind = parsed
+        if kind is SlotObject.RECORD:
+            if waiting is not None:
+                yield waiting
+            waiting = SlotState(number=number)
+        elif waiting is not None and waiting.number == number:
+            # Without its slot a tombstone or mark means nothing.
+            waiting = _seen(waiting, kind)
     if waiting is not None:
-        yield SlotState(number=waiting, deleted=False)
+        yield waiting
+
+
+def _seen(state: SlotState, kind: SlotObject) -> SlotState:
+    """What a slot is, given that one more of its objects was seen."""
+    return replace(
+        state, deleted=state.deleted or kind is SlotObject.TOMBSTONE, edited=state.edited or kind is SlotObject.EDITED
+    )
 
 
 def read_slot(backend: Backend, name: Name, number: int) -> SlotRecord:
@@ -110,44 +151,101 @@ def read_slot(backend: Backend, name: Name, number: int) -> SlotRecord:
     return decode_record(SlotRecord, backend.get(key), key=key)
 
 
-def confirm(
-    name: Name, number: int, record: SlotRecord, outcome: OutcomeRecord | None, *, deleted: bool = False
-) -> Version | None:
-    """The version in slot ``number``, or None where its transaction's outcome is not this slot's commit."""
-    if outcome is None or not outcome.committed or outcome.slot != NameKeys(name).slot(number):
+def confirm(name: Name, state: SlotState, record: SlotRecord, outcome: OutcomeRecord | None) -> Version | None:
+    """The version in a slot, its edits unread; None where its transaction's outcome is not this slot's commit."""
+    if outcome is None or not outcome.committed or outcome.slot != NameKeys(name).slot(state.number):
         return None
-    return Version(name=name, slot=number, tx=record.tx_id, record=record, outcome=outcome, deleted=deleted)
+    return Version(
+        name=name,
+        slot=state.number,
+        tx=record.tx_id,
+        record=record,
+        outcome=outcome,
+        deleted=state.deleted,
+        has_unread_edits=state.edited,
+    )
 
 
 def read_version(backend: Backend, name: Name, state: SlotState) -> Version | None:
-    """The version in a slot (two requests), or None where the slot is pending or was given up."""
+    """The version in a slot (two requests), its edits unread; None where the slot is pending or was given up."""
     record = read_slot(backend, name, state.number)
-    outcome = read_outcome(backend, record.tx_id)
-    return confirm(name, state.number, record, outcome, deleted=state.deleted)
+    return confirm(name, state, record, read_outcome(backend, record.tx_id))
 
 
-def versions(backend: Backend, name: Name, *, pool: Executor | None = None) -> Iterator[Version]:
+def read_whole_version(backend: Backend, name: Name, state: SlotState) -> Version | None:
+    """As `read_version`, with its newest edit, unless it is deleted: two requests more where it was edited."""
+    version = read_version(backend, name, state)
+    return version if version is None or version.deleted else with_edit(backend, version)
+
+
+def with_edit(backend: Backend, version: Version) -> Version:
+    """The version with its newest edit: two requests where it is marked as edited, none otherwise.
+
+    Raises:
+        CorruptData, UnsupportedFormat: The edit can't be read.
+    """
+    if not version.has_unread_edits:
+        return version
+    edit = newest_edit(backend, version.name, version.slot, tx=version.tx)
+    return replace(version, edit=edit, has_unread_edits=False)
+
+
+def newest_edit(backend: Backend, name: Name, slot: int, *, tx: TxId) -> Edit | None:
+    """The newest edit of a version, or None: its mark is put before its first edit."""
+    prefix = NameKeys(name).edits(slot)
+    for info in backend.list(prefix, page_size=_NEWEST):
+        number = parse_counted(info.key.removeprefix(prefix))
+        if number:
+            return parse_edit(backend.get(info.key), key=info.key, number=number, tx=tx)
+    return None
+
+
+def parse_edit(body: Buffer, *, key: str, number: int, tx: TxId) -> Edit:
+    """An edit as it is stored.
+
+    Raises:
+        CorruptData, UnsupportedFormat: It can't be read, or is one of another version.
+    """
+    record = decode_record(EditRecord, body, key=key)
+    if record.tx != tx:
+        raise CorruptData(f"an edit of transaction {record.tx} beside a slot of {tx}", key=key)
+    return Edit(number=number, record=record)
+
+
+class VersionReader(Protocol):
+    """`read_version` or `read_whole_version`."""
+
+    def __call__(self, backend: Backend, name: Name, state: SlotState, /) -> Version | None: ...
+
+
+def versions(
+    backend: Backend, name: Name, *, pool: Executor | None = None, reader: VersionReader = read_version
+) -> Iterator[Version]:
     """All committed versions, deleted ones included, the newest first.
 
-    Two requests each; with ``pool``, sixteen versions are read ahead.
+    Two requests each, and two more for each that was edited if the ``reader`` looks at edits; with ``pool``,
+    sixteen versions are read ahead.
     """
+    read = partial(reader, backend, name)
     states = list_slots(backend, name)
-    found = (
-        map(partial(read_version, backend, name), states) if pool is None else _read_ahead(pool, backend, name, states)
-    )
+    found = map(read, states) if pool is None else _read_ahead(pool, read, states)
     return (version for version in found if version is not None)
 
 
-def live_versions(backend: Backend, name: Name, *, pool: Executor | None = None) -> Iterator[Version]:
+def live_versions(
+    backend: Backend, name: Name, *, pool: Executor | None = None, reader: VersionReader = read_version
+) -> Iterator[Version]:
     """Committed versions without a tombstone, the newest first."""
-    return (version for version in versions(backend, name, pool=pool) if not version.deleted)
+    return (version for version in versions(backend, name, pool=pool, reader=reader) if not version.deleted)
 
 
-def _read_ahead(pool: Executor, backend: Backend, name: Name, states: Iterator[SlotState]) -> Iterator[Version | None]:
+def _read_ahead(
+    pool: Executor, read: Callable[[SlotState], Version | None], states: Iterator[SlotState]
+) -> Iterator[Version | None]:
     queue: deque[Future[Version | None]] = deque()
     try:
         for state in states:
-            queue.append(pool.submit(read_version, backend, name, state))
+            queue.append(pool.submit(read, state))
             if len(queue) >= _READ_AHEAD:
                 yield queue.popleft().result()
         while queue:
@@ -167,22 +265,32 @@ def latest_committed(backend: Backend, name: Name) -> Version | None:
 
 def is_live(backend: Backend, version: Version) -> bool:
     """Whether the version's slot is still there without a tombstone: one request, asked of the storage now."""
-    return slot_state(backend, version.name, version.slot) == SlotState(number=version.slot, deleted=False)
+    state = slot_state(backend, version.name, version.slot)
+    return state is not None and not state.deleted
 
 
 def slot_state(backend: Backend, name: Name, number: int) -> SlotState | None:
-    """One slot and its tombstone by one listing; None where there is no such slot."""
+    """One slot, its tombstone and the mark of its edits by one listing; None where there is no such slot."""
     keys = NameKeys(name)
-    found = {info.key for info in backend.list(keys.slot(number), page_size=2)}
+    found = {info.key for info in backend.list(keys.slot(number), page_size=_SLOT_OBJECTS)}
     if keys.slot(number) not in found:
         return None
-    return SlotState(number=number, deleted=keys.tombstone(number) in found)
+    return SlotState(number=number, deleted=keys.tombstone(number) in found, edited=keys.edited(number) in found)
 
 
 def remove_version(
-    backend: Backend, clock: Clock, version: Version, *, author: Author = NOBODY, reason: str = ""
+    backend: Backend,
+    clock: Clock,
+    version: Version,
+    *,
+    author: Author = NOBODY,
+    reason: str = "",
+    moved_to: VersionPin | None = None,
 ) -> bool:
     """Delete a version, for ever: put its tombstone. Only committed versions can be (`Version` is one).
+
+    Args:
+        moved_to: What it is now, where it has been moved.
 
     Returns:
         Whether it was this call that did it.
@@ -197,6 +305,7 @@ def remove_version(
         who=author.who,
         host=author.host,
         reason=reason,
+        moved_to=moved_to,
     )
     key = NameKeys(version.name).tombstone(version.slot)
     return isinstance(put_once(backend, clock, key, encode_record(tombstone)), Won)

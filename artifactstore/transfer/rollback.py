@@ -65,7 +65,7 @@ class Witness:
         )
 
 
-def open_watched(context: StoreContext, reference: Reference) -> tuple[Version, Root]:
+def open_watched(context: StoreContext, reference: Reference, *, allow_expired: bool = False) -> tuple[Version, Root]:
     """The version that a reference means, and its root, held against what was seen of the name from here.
 
     Costs one request more where the newest version is not the newest one seen, and for an alias.
@@ -78,7 +78,13 @@ def open_watched(context: StoreContext, reference: Reference) -> tuple[Version, 
     witness = Witness(context, name, aliases=[alias] if alias else ())
     asked = context.requests.submit(_newest_move, backend, name, alias) if alias else None
     try:
-        version, root = open_version(backend, name, selector, pool=context.requests)
+        version, root = open_version(
+            backend,
+            name,
+            selector,
+            pool=context.requests,
+            readable_at=None if allow_expired else context.clock.now(),
+        )
     except NameNotFound:
         if witness.slot:
             witness.look_at_slot(highest_slot(backend, name))

@@ -10,6 +10,7 @@ from artifactstore.errors import InvalidName
 from artifactstore.keys import (
     MAX_KEY_BYTES,
     NameKeys,
+    SlotObject,
     TxId,
     check_key_length,
     counted,
@@ -91,8 +92,13 @@ def test_slot_key_leads_back_to_its_name_and_number(name: Name, number: int) -> 
     keys = NameKeys(name)
     assert parse_version_key(keys.slot(number)) == (name, number)
     assert parse_version_key(keys.tombstone(number)) is None
-    assert parse_slot_key(keys.slot(number), keys.slots) == (number, False)
-    assert parse_slot_key(keys.tombstone(number), keys.slots) == (number, True)
+    assert parse_slot_key(keys.slot(number), keys.slots) == (number, SlotObject.RECORD)
+    assert parse_slot_key(keys.tombstone(number), keys.slots) == (number, SlotObject.TOMBSTONE)
+    assert parse_slot_key(keys.edited(number), keys.slots) == (number, SlotObject.EDITED)
+    assert parse_slot_key(keys.slot(number) + ".other", keys.slots) is None
+    assert [keys.slot(number), keys.tombstone(number), keys.edited(number)] == sorted(
+        [keys.edited(number), keys.tombstone(number), keys.slot(number)]
+    )
     check_object_key(keys.slot(number))
 
 
