@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 from artifactstore._version import __version__
 
 if TYPE_CHECKING:
+    from artifactstore.artifacts.artifact import Artifact as Artifact
+    from artifactstore.artifacts.artifact import create_artifact as create_artifact
+    from artifactstore.artifacts.artifact import load_artifact as load_artifact
+    from artifactstore.artifacts.objects import ArtifactObject as ArtifactObject
     from artifactstore.backend.doctor import Advice as Advice
     from artifactstore.backend.doctor import DoctorReport as DoctorReport
     from artifactstore.backend.doctor import Finding as Finding
@@ -89,6 +93,8 @@ if TYPE_CHECKING:
     from artifactstore.transfer.push import PushResult as PushResult
 
 _EXPORTS: dict[str, tuple[str, ...]] = {
+    "artifacts.artifact": ("Artifact", "create_artifact", "load_artifact"),
+    "artifacts.objects": ("ArtifactObject",),
     "backend.doctor": ("Advice", "DoctorReport", "Finding", "Verdict"),
     "codec": ("Compression",),
     "errors": (

@@ -24,7 +24,7 @@ CHANCE_ALLOWED = ("clock.py", "testing/")
 CODE_RUNNERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml", "runpy", "code"}
 CODE_CALLS = {"eval", "exec", "compile", "__import__"}
 FILE_CALLS = {"open", "io.open", "os.open", "os.fdopen", "codecs.open"}
-FILE_ALLOWED = ("backend/", "chunk_cache/", "transfer/", "dedup/", "config.py", "cli/", "testing/")
+FILE_ALLOWED = ("artifacts/", "backend/", "chunk_cache/", "transfer/", "dedup/", "config.py", "cli/", "testing/")
 # They answer "not there" and "empty" for what they could not read (fault 100).
 SWALLOWING = {"exists", "find", "walk", "isfile", "isdir", "glob", "lexists", "du", "expand_path"}
 LAZY_TABLES = ("backend/table.py", "cli/lazy.py", "cli/main.py", "__init__.py")

@@ -1,0 +1,484 @@
+"""Artifacts: build one, upload it as a version, load a version, change it, upload it again.
+
+    artifact = create_artifact("demo", labels=["raw"], metadata={"rows": 3})
+    artifact.add_file("weights.bin")
+    artifact.add_dir("logs", obj_path="runs/")
+    print(artifact.upload().version)          # demo:v1
+
+Adding copies nothing and reads nothing: content is read by `Artifact.upload`, which says
+what changed since it was added. What a loaded artifact has already is not moved again.
+"""
+
+import io
+import logging
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import IO, Any, Final, Self
+
+from artifactstore.artifacts.document import ArtifactDocument, parse_document, serialize_additions
+from artifactstore.artifacts.objects import Additions, ArtifactObject, reference_object
+from artifactstore.artifacts.paths import check_object_path, directory_path, object_path
+from artifactstore.clock import SYSTEM_CLOCK
+from artifactstore.errors import NameNotFound, PathNotFound
+from artifactstore.manifest.model import Entry, EntryKind
+from artifactstore.manifest.paths import shown
+from artifactstore.names import Name, Reference, check_alias, check_folder, parse_reference, parse_whole
+from artifactstore.store import Store, open_store
+from artifactstore.transaction.expiry import Ttl, parse_ttl
+from artifactstore.transaction.upload import Strategy
+from artifactstore.transfer.compose import Carried, Composition
+from artifactstore.transfer.plan import ConflictStrategy, PullOptions
+from artifactstore.transfer.progress import NULL_PROGRESS, Progress
+from artifactstore.transfer.pull import PullResult
+from artifactstore.transfer.push import PushOptions, PushResult
+
+_log = logging.getLogger(__name__)
+Path = str | os.PathLike[str]
+StoreLike = Store | str | os.PathLike[str] | None
+_REPORTED: Final = 10
+
+
+class Artifact:
+    """A named, versioned set of files and references. Made by `create_artifact` and `load_artifact`.
+
+    Attributes:
+        name: Store-wide name, with its folders if any.
+        labels, description, metadata: Go into the version at the upload.
+        version: ``name:v3`` once it is uploaded or loaded, else None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        labels: Sequence[str] = (),
+        description: str = "",
+        metadata: Mapping[str, object] | None = None,
+        store: StoreLike = None,
+    ) -> None:
+        self.name = Name(name).text
+        self.labels = _checked_labels(labels)
+        self.description = description
+        self.metadata: dict[str, object] = dict(metadata or {})
+        self.version: str | None = None
+        self._store_like = store
+        self._opened: Store | None = store if isinstance(store, Store) else None
+        self._additions = Additions()
+        self._base: Reference | None = None
+        self._without: frozenset[bytes] = frozenset()
+        self._folder: str | None = None
+        self._scratch: weakref.finalize[..., Artifact] | None = None
+
+    def __repr__(self) -> str:
+        return f"Artifact({self.version or self.name!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove temporary files, and close the store if this artifact opened it. Calling it twice is fine."""
+        self._clear_scratch()
+        if self._opened is not None and not isinstance(self._store_like, Store):
+            self._opened.close()
+            self._opened = None
+
+    @property
+    def store(self) -> Store:
+        """The store it is in, or goes to; opened when it is first needed."""
+        if self._opened is None:
+            assert not isinstance(self._store_like, Store)
+            self._opened = open_store(self._store_like)
+        return self._opened
+
+    # -- building ------------------------------------------------------------------------------------
+
+    def add_file(self, file_path: Path, obj_path: str | None = None) -> None:
+        """Add a file of this machine. It is read at the upload.
+
+        Args:
+            obj_path: Where it goes: by default its own name; ``a/`` puts it into ``a`` under its own name.
+
+        Raises:
+            InvalidPath: No version can hold the path.
+            SourceNotFound, SourceUnreadable, SourceError: There is no file that can be read.
+            PathExists: Something was added for this path already.
+        """
+        source = os.path.abspath(os.fsencode(file_path))
+        self._additions.add_file(source, object_path(file_path, obj_path))
+
+    def add_dir(
+        self,
+        dir_path: Path,
+        obj_path: str | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> None:
+        """Add all that is in a directory of this machine. It is read at the upload.
+
+        Args:
+            obj_path: Where it goes: by default its own name; ``b/`` puts it into ``b`` under its own name; ``.`` makes
+                its content the artifact's.
+            include, exclude: gitignore patterns (docs/ignore.md).
+
+        Raises:
+            As `add_file`.
+        """
+        source = os.path.abspath(os.fsencode(dir_path))
+        self._additions.add_directory(
+            source,
+            directory_path(dir_path, obj_path),
+            include=tuple(include),
+            exclude=tuple(exclude),
+            clock=SYSTEM_CLOCK,
+        )
+
+    @contextmanager
+    def new_file(self, obj_path: str, mode: str = "wb", *, encoding: str | None = None) -> Iterator[IO[Any]]:
+        """Write an object: ``with artifact.new_file("notes.txt", "w") as file: ...``.
+
+        What is written lies in a temporary directory until the artifact is closed. After an exception in the block
+        nothing is added.
+
+        Args:
+            mode: ``wb`` or ``w``.
+
+        Raises:
+            InvalidPath, PathExists: As `add_file`.
+        """
+        if mode not in ("w", "wb"):
+            raise ValueError(f"mode {mode!r}: a new object is written, with 'w' or 'wb'")
+        path = check_object_path(obj_path)
+        self._additions.check_free(path)
+        handle, source = tempfile.mkstemp(dir=self._scratch_folder())
+        try:
+            with os.fdopen(handle, mode, encoding=encoding or (None if "b" in mode else "utf-8")) as file:
+                yield file
+        except BaseException:
+            os.unlink(source)
+            raise
+        self._additions.add_file(os.fsencode(source), path, is_temporary=True)
+
+    def _scratch_folder(self) -> str:
+        if self._scratch is None or self._folder is None:
+            self._folder = tempfile.mkdtemp(prefix="artifactstore-")
+            # Also when nobody closes the artifact.
+            self._scratch = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
+
+    def _clear_scratch(self) -> None:
+        if self._scratch is not None:
+            self._scratch()
+            self._scratch = None
+
+    def remove(self, obj_path: str) -> None:
+        """Take out an object, or a directory of objects: what was added, and what the loaded version has there.
+
+        Raises:
+            PathNotFound: The artifact has nothing there.
+        """
+        path = check_object_path(obj_path.rstrip("/"))
+        removed = self._additions.remove(path)
+        if self._base is not None and self._base_has(path):
+            self._without |= {path}
+            removed = True
+        if not removed:
+            raise PathNotFound(f"there is no {shown(path)} in {self.version or self.name}")
+
+    @property
+    def objects(self) -> Mapping[str, ArtifactObject]:
+        """All objects by path, in order: those of the loaded version, and what was added, as it was then."""
+        objects = {item.path: item for item in self._base_objects()}
+        objects.update((item.path, item) for item in self._additions.objects())
+        return MappingProxyType(dict(sorted(objects.items())))
+
+    # -- uploading -----------------------------------------------------------------------------------
+
+    def upload(  # noqa: PLR0913 - all of it is optional, and by keyword
+        self,
+        folder: str = "",
+        make_folder: bool = True,
+        conflict_strategy: str = "version",
+        *,
+        aliases: Sequence[str] = (),
+        ttl: Ttl | None = None,
+        made_from: Sequence[str] = (),
+        made_by: str = "",
+        progress: Progress = NULL_PROGRESS,
+    ) -> PushResult:
+        """Make it a version. Everything that can be checked is, before anything is read or sent.
+
+        Args:
+            folder: Goes before the name.
+            make_folder: Without it, the folder must be there.
+            conflict_strategy: What to do when the name has a live version: ``version``, ``skip``, ``error``, ``new``,
+                ``replace`` (docs/artifacts.md).
+            aliases: Move to the version.
+            ttl: How long readers take it: ``30d``, seconds, a `timedelta`.
+            made_from: The versions it was made from, as references.
+            made_by: The job that made it; by default what the environment says.
+
+        Returns:
+            The version made, or the one that stands, and what the upload did. Its notices say what changed since it
+            was added.
+
+        Raises:
+            ValueError: No such strategy; no time-to-live.
+            InvalidName: Not a folder, alias or label.
+            NameNotFound: The folder is not there, and is not to be made.
+            VersionExists: Strategy ``error``, and the name has a live version.
+            SourceError: A file is gone, or can't be read.
+            As `Store.push_composition`.
+        """
+        target = self._target(folder)
+        options = PushOptions(
+            strategy=_parse_strategy(conflict_strategy),
+            message=self.description,
+            aliases=tuple(check_alias(alias) for alias in aliases),
+            labels=tuple(_checked_labels(self.labels)),
+            metadata=dict(self.metadata),
+            ttl_seconds=None if ttl is None else parse_ttl(ttl),
+            made_by=made_by,
+            made_from=(*made_from, *self._made_from_base(target)),
+        )
+        if not make_folder and folder and next(self.store.list(folder.strip("/")), None) is None:
+            raise NameNotFound(f"there is no folder {folder}", next_step="Make it, or upload with make_folder=True.")
+        done = self.store.push_composition(self._composition(), target.text, options=options, progress=progress)
+        self._report(done)
+        if done.action != "skipped":
+            self._rebase(done)
+        self.version = done.version
+        return done
+
+    def _target(self, folder: str) -> Name:
+        folder = check_folder(folder.strip("/"))
+        return Name(f"{folder}/{self.name}" if folder else self.name)
+
+    def _made_from_base(self, target: Name) -> tuple[str, ...]:
+        """Another name's version that this one is built on is what it was made from."""
+        return (str(self._base),) if self._base is not None and self._base.name != target else ()
+
+    def _composition(self) -> Composition:
+        parts = self._additions.composition_parts()
+        if self._base is None:
+            return parts
+        carried = Carried(reference=self._base, without=self._without)
+        return Composition(placed=parts.placed, carried=(carried,), references=parts.references)
+
+    def _report(self, done: PushResult) -> None:
+        for notice in done.notices[:_REPORTED]:
+            _log.warning("%s: %s", done.version, notice)
+        if len(done.notices) > _REPORTED:
+            _log.warning("%s: and %d more", done.version, len(done.notices) - _REPORTED)
+
+    def _rebase(self, done: PushResult) -> None:
+        """What was uploaded is what the next changes build on."""
+        if done.version is not None:
+            self._base = parse_whole(done.version)
+            self._without = frozenset()
+            self._additions = Additions()
+            self._clear_scratch()
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def download(
+        self,
+        dest: Path | None = None,
+        *,
+        paths: Sequence[str] = (),
+        conflict_strategy: str = "error",
+        progress: Progress = NULL_PROGRESS,
+    ) -> PullResult:
+        """Bring the version, or some paths of it, to a directory.
+
+        Args:
+            dest: By default a directory called like the artifact.
+            paths: Objects or directories of objects; they keep their paths.
+            conflict_strategy: Where local files differ: ``error``, ``skip``, ``new``, ``replace`` (docs/download.md).
+
+        Raises:
+            PathNotFound: One of the paths is not there.
+            As `Store.pull`.
+        """
+        options = PullOptions(
+            strategy=_parse_conflict_strategy(conflict_strategy),
+            paths=tuple(check_object_path(path.rstrip("/")) for path in paths),
+        )
+        return self.store.pull(self._uploaded(), dest, options=options, progress=progress)
+
+    def open(self, path: str) -> io.BufferedReader:
+        """One object of the version as a seekable stream, checked as it is read.
+
+        Raises:
+            PathNotFound: The version has no such file.
+        """
+        return self.store.open(f"{self._uploaded()}/{os.fsdecode(check_object_path(path))}")
+
+    def _uploaded(self) -> str:
+        if self.version is None:
+            raise NameNotFound(f"{self.name} is not uploaded yet", next_step="Call its upload() first.")
+        return self.version
+
+    # -- as a dictionary -----------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything about it as values that JSON can hold; `parse_from_dict` reads it back.
+
+        ``objects`` is for people. ``additions`` has what was added and not uploaded yet.
+        """
+        return {
+            "name": self.name,
+            "labels": list(self.labels),
+            "description": self.description,
+            "metadata": dict(self.metadata),
+            "version": self.version,
+            "base": str(self._base) if self._base is not None else None,
+            "removed": sorted(os.fsdecode(path) for path in self._without),
+            "additions": serialize_additions(self._additions),
+            "objects": {path: _object_fields(item) for path, item in self.objects.items()},
+        }
+
+    def parse_from_dict(self, data: dict[str, Any]) -> None:
+        """Become what a dictionary of `to_dict` says. Nothing changes where it is not one.
+
+        Raises:
+            ValueError: It is not; the message says which field.
+            SourceError: A file that was added is not there any more.
+        """
+        document: ArtifactDocument = parse_document(data)
+        additions = document.read_additions()
+        self.name = document.name
+        self.labels = list(document.labels)
+        self.description = document.description
+        self.metadata = dict(document.metadata)
+        self.version = document.version
+        self._base = document.base_reference()
+        self._without = document.without()
+        self._additions = additions
+
+    # -- the version it builds on ---------------------------------------------------------------------
+
+    def _base_entries(self) -> Iterator[Entry]:
+        if self._base is not None:
+            yield from self.store.files(str(self._base))
+
+    def _base_objects(self) -> Iterator[ArtifactObject]:
+        for entry in self._base_entries():
+            if not _is_below_any(entry.path, self._without):
+                yield _stored_object(entry)
+
+    def _base_has(self, path: bytes) -> bool:
+        if _is_below_any(path, self._without):
+            return False
+        try:
+            return next(self.store.files(f"{self._base}/{os.fsdecode(path)}"), None) is not None
+        except PathNotFound:
+            return False
+
+    def load(self, reference: str) -> None:
+        """Take over a stored version: what it holds, says and is called.
+
+        Raises:
+            NameNotFound, VersionDeleted: There is no such version.
+        """
+        info = self.store.show(reference)
+        self.name = info.name
+        self.labels = list(info.labels)
+        self.description = info.message
+        self.metadata = dict(info.metadata)
+        self.version = info.version
+        self._base = parse_whole(info.version)
+        self._without = frozenset()
+        self._additions = Additions()
+
+
+def create_artifact(
+    name: str,
+    labels: Sequence[str] | None = None,
+    description: str = "",
+    metadata: Mapping[str, object] | None = None,
+    *,
+    store: StoreLike = None,
+) -> Artifact:
+    """A new artifact, of nothing yet.
+
+    Args:
+        name: Store-wide: ``demo``, or with its folders ``models/demo``.
+        labels: For searching (docs/find.md); each a name part.
+        description: For people; the message of its version.
+        metadata: Any JSON object.
+        store: An open store or where it is; by default the one that the settings name.
+
+    Raises:
+        InvalidName: Not a name, or not a label.
+    """
+    return Artifact(name, labels=labels or (), description=description, metadata=metadata, store=store)
+
+
+def load_artifact(path: str, *, store: StoreLike = None) -> Artifact:
+    """A stored version as an artifact: to read it, or to make the next version out of it.
+
+    Args:
+        path: ``folder/name``, ``name:v3``, ``name:alias``, ``name@digest``.
+
+    Raises:
+        NameNotFound, VersionDeleted: There is no such version.
+    """
+    reference = parse_reference(path.strip("/"))
+    artifact = Artifact(reference.name.text, store=store)
+    artifact.load(str(parse_whole(path.strip("/"))))
+    return artifact
+
+
+def _checked_labels(labels: Sequence[str]) -> list[str]:
+    if isinstance(labels, str):
+        raise TypeError(f"labels are a list of texts, not the text {labels!r}")
+    return [check_alias(label) for label in labels]
+
+
+def _parse_strategy(text: str) -> Strategy:
+    try:
+        return Strategy(text)
+    except ValueError as error:
+        choices = ", ".join(strategy.value for strategy in Strategy)
+        raise ValueError(f"conflict_strategy {text!r} is none of {choices}") from error
+
+
+def _parse_conflict_strategy(text: str) -> ConflictStrategy:
+    try:
+        return ConflictStrategy(text)
+    except ValueError as error:
+        choices = ", ".join(strategy.value for strategy in ConflictStrategy)
+        raise ValueError(f"conflict_strategy {text!r} is none of {choices}") from error
+
+
+def _is_below_any(path: bytes, tops: frozenset[bytes]) -> bool:
+    return any(path == top or path.startswith(top + b"/") for top in tops)
+
+
+def _stored_object(entry: Entry) -> ArtifactObject:
+    if entry.reference is not None:
+        return reference_object(entry.path, entry.reference)
+    kind = EntryKind(entry.kind)
+    return ArtifactObject(
+        path=os.fsdecode(entry.path),
+        kind=kind.name.lower(),
+        size_bytes=entry.size if kind is EntryKind.FILE else None,
+        digest=entry.digest.hex(),
+    )
+
+
+def _object_fields(item: ArtifactObject) -> dict[str, object]:
+    fields: dict[str, object] = {"path": item.path, "kind": item.kind, "size_bytes": item.size_bytes}
+    if item.digest:
+        fields["digest"] = item.digest
+    if item.uri:
+        fields["uri"] = item.uri
+    return fields
