@@ -88,12 +88,17 @@ def read_table(backend: Backend, pack: PackId, *, object_bytes: int, table_bytes
         UnsupportedFormat: Written by a newer version.
         BackendError: The storage did not answer.
     """
+    tail = fetch_tail(backend, pack, object_bytes=object_bytes, table_bytes=table_bytes)
+    return parse_tail(pack, tail, object_bytes=object_bytes)
+
+
+def fetch_tail(backend: Backend, pack: PackId, *, object_bytes: int, table_bytes: int) -> Buffer:
+    """Fetch the tail of a pack, for `parse_tail` to prove. Otherwise as `read_table`."""
     start = object_bytes - table_bytes
     if table_bytes < TRAILER_BYTES or start < HEADER_BYTES or object_bytes > MAX_PACK_BYTES:
         what = f"a pack of {object_bytes} bytes can't have a tail of {table_bytes}"
         raise CorruptData(what, key=pack_key(pack))
-    tail = backend.get_range(pack_key(pack), start, table_bytes)
-    return parse_tail(pack, tail, object_bytes=object_bytes)
+    return backend.get_range(pack_key(pack), start, table_bytes)
 
 
 def read_chunk(  # noqa: PLR0913 - one chunk is named by its pack, place, kind and digest
