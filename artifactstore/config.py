@@ -11,6 +11,10 @@ Sources, strongest first:
 Each key is decided by itself: a project file that says only ``jobs`` leaves the store to the user's file.
 Relative paths in a file are relative to that file. A file never holds a secret: a URL with a user or
 password in it is refused there.
+
+What references may read (docs/references.md) is for the user to say, in the user's file or by
+ARTIFACTSTORE_REFERENCE_SCHEMES, ARTIFACTSTORE_REFERENCE_ROOTS and ARTIFACTSTORE_ALLOW_PRIVATE_REFERENCES.
+A project file comes with what was cloned: it may only name roots inside its own directory.
 """
 
 import os
@@ -32,7 +36,14 @@ COMPRESSIONS: Final = ("auto", "zstd", "none")
 _APPLICATION: Final = "artifactstore"
 _MAX_FILE_BYTES: Final = 1 << 20
 MIN_MEMORY_BYTES: Final = 64 << 20
-_KEYS: Final = ("store", "state_dir", "jobs", "limit_rate", "max_memory", "compression")
+REFERENCE_SCHEMES: Final = ("s3", "gs", "http", "https", "file", "artifact")
+SCHEMES_VARIABLE: Final = "ARTIFACTSTORE_REFERENCE_SCHEMES"
+ROOTS_VARIABLE: Final = "ARTIFACTSTORE_REFERENCE_ROOTS"
+PRIVATE_VARIABLE: Final = "ARTIFACTSTORE_ALLOW_PRIVATE_REFERENCES"
+_REFERENCE_KEYS: Final = ("reference_schemes", "reference_roots", "allow_private_references")
+_KEYS: Final = ("store", "state_dir", "jobs", "limit_rate", "max_memory", "compression", *_REFERENCE_KEYS)
+_SCHEME_NAME: Final = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
+_TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(ib|b)?", re.IGNORECASE | re.ASCII)
 _URL: Final = re.compile(r"(?:[A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]*://")
 _NEARLY_URL: Final = re.compile(r"(?:s3a?|gs|gcs|az|abfss?|adl|https?|s?ftp|ssh|hdfs|webdav|memory|file):(?!//)", re.I)
@@ -96,6 +107,9 @@ class Settings:
         limit_rate_bytes: Highest speed in bytes a second, or None.
         max_memory_bytes: Budget for buffers and tables, or None for our choice.
         compression: ``auto``, ``zstd`` or ``none``.
+        reference_schemes: Which schemes references may have.
+        reference_roots: Directories below which ``file://`` references may read, absolute.
+        allow_private_references: Whether ``http(s)`` references may go to addresses that are not public.
         origins: For each of them that is not ours to choose: where it was set.
     """
 
@@ -105,6 +119,9 @@ class Settings:
     limit_rate_bytes: int | None = None
     max_memory_bytes: int | None = None
     compression: str = "auto"
+    reference_schemes: tuple[str, ...] = REFERENCE_SCHEMES
+    reference_roots: tuple[str, ...] = ()
+    allow_private_references: bool = False
     origins: Mapping[str, str]
 
 
@@ -112,8 +129,11 @@ class Settings:
 class _File:
     source: Source
     path: Path
-    values: Mapping[str, str | int]
+    values: Mapping[str, "_Value"]
     note: str
+
+
+_Value = str | int | tuple[str, ...]
 
 
 def find_store(
@@ -141,7 +161,7 @@ def load_settings(
     env = os.environ if environment is None else environment
     start = Path(os.path.abspath(directory or Path.cwd()))
     files = (_project_file(start), _user_file())
-    values: dict[str, str | int] = {}
+    values: dict[str, _Value] = {}
     origins: dict[str, str] = {}
     for file in reversed(files):
         for key, value in file.values.items():
@@ -150,6 +170,9 @@ def load_settings(
     if state := env.get(STATE_VARIABLE):
         values["state_dir"] = os.path.abspath(start / state)
         origins["state_dir"] = STATE_VARIABLE
+    for key, variable, value in _references_of(env, start):
+        values[key] = value
+        origins[key] = variable
     store = _choose(flag, env.get(URL_VARIABLE), files, start=start)
     origins["store"] = store.where
     return Settings(
@@ -159,6 +182,9 @@ def load_settings(
         limit_rate_bytes=_number(values.get("limit_rate")),
         max_memory_bytes=_number(values.get("max_memory")),
         compression=str(values.get("compression", "auto")),
+        reference_schemes=_texts(values.get("reference_schemes", REFERENCE_SCHEMES)),
+        reference_roots=_texts(values.get("reference_roots", ())),
+        allow_private_references=bool(values.get("allow_private_references", False)),
         origins=origins,
     )
 
@@ -273,7 +299,32 @@ def _user_file() -> _File:
     return _File(source=Source.USER_FILE, path=path, values=_read_file(path), note="it sets no store")
 
 
-def _read_file(path: Path) -> dict[str, str | int]:
+def _references_of(env: Mapping[str, str], start: Path) -> list[tuple[str, str, _Value]]:
+    """What the environment says of references: key, variable, value."""
+    found: list[tuple[str, str, _Value]] = []
+    if text := env.get(SCHEMES_VARIABLE):
+        names = [name.strip() for name in text.split(",")]
+        found.append(("reference_schemes", SCHEMES_VARIABLE, _schemes(SCHEMES_VARIABLE, names)))
+    if text := env.get(ROOTS_VARIABLE):
+        roots = tuple(os.path.abspath(start / os.path.expanduser(root)) for root in text.split(os.pathsep) if root)
+        found.append(("reference_roots", ROOTS_VARIABLE, roots))
+    if text := env.get(PRIVATE_VARIABLE):
+        if text.lower() not in _TRUTHS:
+            raise ConfigurationError(f"{PRIVATE_VARIABLE} must be 1 or 0", next_step="Correct it, or unset it.")
+        found.append(("allow_private_references", PRIVATE_VARIABLE, _TRUTHS[text.lower()]))
+    return found
+
+
+def _schemes(where: str, names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if not _SCHEME_NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"{where}: {name!r} is not a scheme", next_step='Write it as in "s3", in small letters, without "://".'
+            )
+    return tuple(names)
+
+
+def _read_file(path: Path) -> dict[str, _Value]:
     import tomllib  # 7 ms, and most commands read no file
 
     try:
@@ -289,9 +340,11 @@ def _read_file(path: Path) -> dict[str, str | int]:
     return {key: _parse_value(path, key, value) for key, value in document.items()}
 
 
-def _parse_value(path: Path, key: str, value: object) -> str | int:
+def _parse_value(path: Path, key: str, value: object) -> _Value:
     if key not in _KEYS:
         raise _wrong(path, key, f"is not a setting; there are {', '.join(_KEYS)}")
+    if key in _REFERENCE_KEYS:
+        return _parse_reference_setting(path, key, value)
     if key in ("store", "state_dir"):
         if not isinstance(value, str) or not value:
             raise _wrong(path, key, "must be text")
@@ -303,6 +356,26 @@ def _parse_value(path: Path, key: str, value: object) -> str | int:
             raise _wrong(path, key, f"must be one of {', '.join(COMPRESSIONS)}")
         return str(value)
     return _parse_number(path, key, value)
+
+
+def _parse_reference_setting(path: Path, key: str, value: object) -> _Value:
+    of_project = path.name == PROJECT_FILE
+    if of_project and key != "reference_roots":
+        raise _wrong(path, key, f"can't be set by a project: set it in {user_file_path()} or by the environment")
+    if key == "allow_private_references":
+        if not isinstance(value, bool):
+            raise _wrong(path, key, "must be true or false")
+        return value
+    if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
+        raise _wrong(path, key, "must be a list of texts")
+    if key == "reference_schemes":
+        return _schemes(f"{path}: `{key}`", value)
+    roots = tuple(os.path.abspath(path.parent / os.path.expanduser(root)) for root in value)
+    home = os.path.realpath(path.parent)
+    for root in roots if of_project else ():
+        if os.path.commonpath([os.path.realpath(root), home]) != home:
+            raise _wrong(path, key, f"names {root}, and a project's roots lie inside its own directory")
+    return roots
 
 
 def _parse_number(path: Path, key: str, value: object) -> int:
@@ -320,8 +393,12 @@ def _parse_number(path: Path, key: str, value: object) -> int:
     return value
 
 
-def _number(value: str | int | None) -> int | None:
-    return None if value is None else int(value)
+def _number(value: _Value | None) -> int | None:
+    return int(value) if isinstance(value, int | str) else None
+
+
+def _texts(value: _Value) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else ()
 
 
 def _wrong(path: Path, key: str, problem: str) -> ConfigurationError:

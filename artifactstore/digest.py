@@ -32,6 +32,8 @@ CONTENT_CONTEXT: Final = "artifactstore 1 content"
 ROOT_CONTEXT: Final = "artifactstore 1 root"
 PACK_CONTEXT: Final = "artifactstore 1 pack"
 PATH_CONTEXT: Final = "artifactstore 1 path"
+REFERENCE_CONTEXT: Final = "artifactstore 1 reference"
+USER_CONTEXT: Final = "artifactstore 1 user"
 
 
 def digest_of(context: str, data: Buffer) -> Digest:

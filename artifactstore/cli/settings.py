@@ -40,6 +40,9 @@ def _setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
         "limit_rate": size(settings.limit_rate_bytes, "none"),
         "max_memory": size(settings.max_memory_bytes, "automatic"),
         "compression": settings.compression,
+        "reference_schemes": ", ".join(settings.reference_schemes) or "none",
+        "reference_roots": printable(", ".join(settings.reference_roots)) or "none",
+        "allow_private_references": "yes" if settings.allow_private_references else "no",
     }
     return [(key, value, settings.origins.get(key, "default")) for key, value in values.items()]
 
@@ -65,6 +68,9 @@ def _config_fields(settings: Settings) -> dict[str, object]:
             "limit_rate": said("limit_rate", settings.limit_rate_bytes),
             "max_memory": said("max_memory", settings.max_memory_bytes),
             "compression": said("compression", settings.compression),
+            "reference_schemes": said("reference_schemes", list(settings.reference_schemes)),
+            "reference_roots": said("reference_roots", [json_text(root) for root in settings.reference_roots]),
+            "allow_private_references": said("allow_private_references", settings.allow_private_references),
         },
         "user_file": json_text(str(user_file_path())),
     }

@@ -1,0 +1,218 @@
+"""`http://` and `https://`: fsspec's file system makes the client, and this module asks.
+
+fsspec itself takes every failure of `info` for "not there". Here only 404 and 410 say so.
+A URL that ends with a slash is a prefix: the page there is an index, and the links on it that lead below it are what
+the prefix holds. Servers that keep no index have no prefixes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
+
+from artifactstore.artifacts.http_guard import ALLOW_PRIVATE, AddressRefused, check_options, guarded_client
+from artifactstore.artifacts.origins import (
+    MODIFIED,
+    PIECE_BYTES,
+    Facts,
+    Found,
+    safe_cause,
+    secrets_in,
+    size,
+    tag,
+    unreachable,
+)
+from artifactstore.artifacts.reference_rules import ReferenceRules
+from artifactstore.digest import Buffer
+from artifactstore.errors import (
+    ArtifactStoreError,
+    ReferenceNotAllowed,
+    ReferenceNotFound,
+    ReferenceUnreachable,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_MAX_INDEX_BYTES: Final = 16 << 20
+_INDEX_TYPES: Final = ("text/html", "application/xhtml+xml")
+_GONE: Final = (404, 410)
+_DENIED: Final = (401, 403, 407)
+
+
+class HttpOrigin:
+    """Web servers, by one client.
+
+    Raises:
+        ReferenceNotAllowed: The options would take the connections out of our hands.
+    """
+
+    def __init__(self, scheme: str, rules: ReferenceRules) -> None:
+        import fsspec.asyn
+        from fsspec.implementations.http import HTTPFileSystem
+
+        options = dict(rules.options.get(scheme, {}))
+        if not rules.allow_private:
+            check_options(options)
+        self._secrets = secrets_in(rules, scheme)
+        self._sync = fsspec.asyn.sync
+
+        async def client(**client_options: Any) -> "aiohttp.ClientSession":
+            return await guarded_client(rules, **client_options)
+
+        self._fs = HTTPFileSystem(skip_instance_cache=True, **{**options, "get_client": client})
+
+    def look(self, uri: str) -> Found:
+        if urlsplit(uri).path.endswith("/"):
+            return Found(uri=uri, is_prefix=True)
+        with self._errors(uri):
+            found: Found = self._sync(self._fs.loop, self._look, uri)
+            return found
+
+    def children(self, uri: str) -> Sequence[Found]:
+        base = uri if urlsplit(uri).path.endswith("/") else f"{uri.partition('?')[0]}/"
+        with self._errors(base):
+            place, text = self._sync(self._fs.loop, self._index, base)
+        return _links(base, place, text)
+
+    def read(
+        self, uri: str, *, version_id: str, before: Callable[[Facts], None], write: Callable[[Buffer], object]
+    ) -> Facts:
+        with self._errors(uri):
+            response = self._sync(self._fs.loop, self._ask, "GET", uri)
+        try:
+            facts = _facts(response)
+            before(facts)
+            while piece := self._piece(uri, response):
+                write(piece)
+            return facts
+        finally:
+            self._sync(self._fs.loop, _let_go, response)
+
+    def close(self) -> None:
+        session = self._fs._session
+        if session is not None and self._fs.loop.is_running():
+            self._sync(self._fs.loop, session.close)
+
+    # In the thread of fsspec's loop
+
+    async def _look(self, uri: str) -> Found:
+        response = await self._ask("HEAD", uri, check=False)
+        await _let_go(response)
+        facts = _facts(response)
+        # Not every server answers HEAD as it would GET.
+        if response.status >= 400 or facts == Facts():
+            response = await self._ask("GET", uri)
+            await _let_go(response)
+            facts = _facts(response)
+        is_prefix = response.url.path == f"{self._fs.encode_url(uri).path}/"
+        return Found(uri=uri, is_prefix=is_prefix, facts=None if is_prefix else facts)
+
+    async def _index(self, uri: str) -> tuple[str, str]:
+        response = await self._ask("GET", uri)
+        try:
+            if response.content_type not in _INDEX_TYPES:
+                raise ReferenceNotFound(f"{uri} lists nothing: it is {response.content_type}, and no index", where=uri)
+            body = bytearray()
+            while piece := await response.content.read(PIECE_BYTES):
+                body += piece
+                if len(body) > _MAX_INDEX_BYTES:
+                    raise ReferenceNotAllowed(f"the index at {uri} is over {_MAX_INDEX_BYTES} bytes long", where=uri)
+            return str(response.url), body.decode("utf-8", "replace")
+        finally:
+            await _let_go(response)
+
+    async def _ask(self, method: str, uri: str, *, check: bool = True) -> "aiohttp.ClientResponse":
+        session = await self._fs.set_session()
+        options = dict(self._fs.kwargs)
+        # Sizes and tags are of the content itself, not of a compressed form of it.
+        options["headers"] = {**options.get("headers", {}), "Accept-Encoding": "identity"}
+        options["allow_redirects"] = True
+        response: aiohttp.ClientResponse = await session.request(method, self._fs.encode_url(uri), **options)
+        if check and response.status >= 300:
+            await _let_go(response)
+            raise _refused(response.status, uri)
+        return response
+
+    # In the caller's
+
+    def _piece(self, uri: str, response: "aiohttp.ClientResponse") -> bytes:
+        with self._errors(uri):
+            piece: bytes = self._sync(self._fs.loop, response.content.read, PIECE_BYTES)
+            return piece
+
+    @contextmanager
+    def _errors(self, uri: str) -> Iterator[None]:
+        import aiohttp
+
+        try:
+            yield
+        except ArtifactStoreError:
+            raise
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, AddressRefused):
+                raise ReferenceNotAllowed(
+                    f"{uri} leads to {error.host}, which is at no address of the public internet",
+                    where=uri,
+                    next_step=ALLOW_PRIVATE,
+                ) from None
+            raise unreachable(uri, error, secrets=self._secrets) from safe_cause(error, secrets=self._secrets)
+        # What lies below raises errors of many kinds (aiohttp's, yarl's, of the system): none means "not there".
+        except Exception as error:  # noqa: BLE001
+            raise unreachable(uri, error, secrets=self._secrets) from safe_cause(error, secrets=self._secrets)
+
+
+async def _let_go(response: "aiohttp.ClientResponse") -> None:
+    response.close()
+
+
+def _refused(status: int, uri: str) -> ReferenceNotFound:
+    if status in _GONE:
+        return ReferenceNotFound(f"nothing is at {uri}", where=uri)
+    if status in _DENIED:
+        return ReferenceUnreachable(f"{uri} is not for everybody (HTTP {status})", where=uri)
+    return ReferenceUnreachable(f"{uri} answers with HTTP {status}", where=uri)
+
+
+def _facts(response: "aiohttp.ClientResponse") -> Facts:
+    headers = response.headers
+    encoded = headers.get("Content-Encoding", "identity").lower() != "identity"
+    modified = tag(headers.get("Last-Modified", ""))
+    version_id = tag(headers.get("x-amz-version-id", "") or headers.get("x-goog-generation", ""))
+    return Facts(
+        size_bytes=None if encoded else size(headers.get("Content-Length", "")),
+        etag=tag(headers.get("ETag", "")) or (f"{MODIFIED}{modified}" if modified else ""),
+        version_id="" if version_id == "null" else version_id,
+    )
+
+
+class _Anchors(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+
+    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        if name == "a":
+            self.targets += [value for key, value in attributes if key == "href" and value]
+
+
+def _links(base: str, place: str, text: str) -> Sequence[Found]:
+    """The links on the index at ``place`` that lead below it, as URIs below ``base``, which led there."""
+    page = _Anchors()
+    page.feed(text)
+    page.close()
+    above = place if urlsplit(place).path.endswith("/") else f"{place}/"
+    found: dict[bytes, Found] = {}
+    for target in page.targets:
+        try:
+            link = urljoin(above, target.strip())
+        except ValueError:
+            continue  # no link that anybody could follow
+        below = link.removeprefix(above)
+        # Ways to sort an index (`?C=N`), parts of a page, and what leads elsewhere.
+        if below == link or not below.strip("/") or "?" in below or "#" in below:
+            continue
+        name = unquote_to_bytes(below).rstrip(b"/")
+        found[name] = Found(uri=base + below, name=name, is_prefix=below.endswith("/"))
+    return [found[name] for name in sorted(found)]
