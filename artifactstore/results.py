@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from artifactstore.manifest.diff import Change
-from artifactstore.transaction.records import GitState, VersionPin
+from artifactstore.names import Name, Slot
+from artifactstore.transaction.records import GitState, SlotRecord, VersionPin
+from artifactstore.transaction.versions import Edit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,42 @@ class VersionInfo:
     content_bytes: int = 0
     stored_bytes: int = 0
     new_bytes: int = 0
+
+
+def info_of_slot(
+    name: Name, slot: int, record: SlotRecord, *, edit: Edit | None = None, aliases: Iterable[str] = ()
+) -> VersionInfo:
+    """A version as people see it, by the records about it: what its slot says, and the newest edit."""
+    notes = edit.record.notes if edit is not None else record.notes
+    return VersionInfo(
+        name=name.text,
+        version=f"{name}{Slot(slot)}",
+        slot=slot,
+        tx=record.tx,
+        content_digest=record.content,
+        created=record.created,
+        who=record.who,
+        host=record.host,
+        message=notes.message,
+        git=record.git,
+        labels=notes.labels,
+        aliases=tuple(aliases),
+        metadata=notes.metadata,
+        expires=notes.expires,
+        edits=edit.number if edit is not None else 0,
+        edited=edit.record.created if edit is not None else "",
+        edited_by=f"{edit.record.who}@{edit.record.host}".strip("@") if edit is not None else "",
+        made_by=record.made_by,
+        made_from=record.made_from,
+        moved_from=record.moved_from,
+        files=record.files,
+        directories=record.directories,
+        links=record.links,
+        references=record.references,
+        content_bytes=record.content_bytes,
+        stored_bytes=record.stored_bytes,
+        new_bytes=record.new_bytes,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

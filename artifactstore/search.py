@@ -29,12 +29,12 @@ from artifactstore.keys import (
     parse_slot_object_key,
 )
 from artifactstore.names import Name, Slot, check_alias, check_folder, parse_whole
-from artifactstore.results import VersionInfo
+from artifactstore.results import VersionInfo, info_of_slot
 from artifactstore.transaction.outcomes import read_outcome
-from artifactstore.transaction.records import Notes, SlotRecord
+from artifactstore.transaction.records import SlotRecord
 from artifactstore.transaction.versions import SlotState, confirm, newest_edit, read_slot, slot_state
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
-from artifactstore.where import Condition
+from artifactstore.where import Condition, parse_condition
 
 _READ_AHEAD: Final = 64
 _Item = TypeVar("_Item")
@@ -84,12 +84,24 @@ class Query:
         return all(label in info.labels for label in self.labels) and all(c.matches(info) for c in self.where)
 
 
-def parse_after(text: str) -> Spot:
-    """Read ``name:v3``, the last version of a page of results.
+def parse_query(
+    *, labels: str | Iterable[str] = (), where: str | Iterable[str] = (), folder: str = "", after: str = ""
+) -> Query:
+    """What is looked for, as people say it: conditions as text, ``after`` a version (``name:v3``).
 
     Raises:
-        InvalidName: It is not the text of a version.
+        InvalidName: A label, the folder or ``after`` is not of the grammar.
+        InvalidExpression: A condition is not.
     """
+    return Query(
+        labels=(labels,) if isinstance(labels, str) else tuple(labels),
+        where=tuple(map(parse_condition, (where,) if isinstance(where, str) else where)),
+        folder=folder,
+        after=_parse_after(after) if after else None,
+    )
+
+
+def _parse_after(text: str) -> Spot:
     reference = parse_whole(text)
     if not isinstance(reference.version, Slot):
         raise InvalidName(f"{text!r} is no version such as name:v3")
@@ -182,7 +194,7 @@ class Search:
 
     def _info(self, name: Name, state: SlotState, record: SlotRecord) -> VersionInfo:
         edit = newest_edit(self.backend, name, state.number, tx=record.tx_id) if state.edited else None
-        return _version_info(name, state.number, record, edit.record.notes if edit else record.notes)
+        return info_of_slot(name, state.number, record, edit=edit)
 
     def _has_folder(self, folder: str) -> bool:
         return next(self.backend.list(f"{NAMES}{folder}/", page_size=1), None) is not None
@@ -192,34 +204,6 @@ def _seen(state: SlotState, kind: SlotObject) -> SlotState:
     """What a slot is, given that one more of its objects was seen."""
     return replace(
         state, deleted=state.deleted or kind is SlotObject.TOMBSTONE, edited=state.edited or kind is SlotObject.EDITED
-    )
-
-
-def _version_info(name: Name, slot: int, record: SlotRecord, notes: Notes) -> VersionInfo:
-    return VersionInfo(
-        name=name.text,
-        version=f"{name}{Slot(slot)}",
-        slot=slot,
-        tx=record.tx,
-        content_digest=record.content,
-        created=record.created,
-        who=record.who,
-        host=record.host,
-        message=notes.message,
-        git=record.git,
-        labels=notes.labels,
-        metadata=notes.metadata,
-        expires=notes.expires,
-        made_by=record.made_by,
-        made_from=record.made_from,
-        moved_from=record.moved_from,
-        files=record.files,
-        directories=record.directories,
-        links=record.links,
-        references=record.references,
-        content_bytes=record.content_bytes,
-        stored_bytes=record.stored_bytes,
-        new_bytes=record.new_bytes,
     )
 
 

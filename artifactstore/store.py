@@ -42,7 +42,7 @@ from artifactstore.results import (
     Usage,
     VersionInfo,
 )
-from artifactstore.search import Query, Search, parse_after
+from artifactstore.search import Search, parse_query
 from artifactstore.transaction.aliases import Guard
 from artifactstore.transaction.edits import VersionEdit
 from artifactstore.transaction.listing import check_case
@@ -63,7 +63,6 @@ from artifactstore.transfer.pull import Destination, PullResult, pull
 from artifactstore.transfer.push import PushOptions, PushResult, push
 from artifactstore.transfer.scan import scan
 from artifactstore.tree import StoredTree
-from artifactstore.where import parse_condition
 
 __all__ = [
     "AliasInfo",
@@ -392,12 +391,7 @@ class Store:
             InvalidExpression: A condition is not.
             NameNotFound: The folder is not there.
         """
-        query = Query(
-            labels=(labels,) if isinstance(labels, str) else tuple(labels),
-            where=tuple(map(parse_condition, (where,) if isinstance(where, str) else where)),
-            folder=folder,
-            after=parse_after(after) if after else None,
-        )
+        query = parse_query(labels=labels, where=where, folder=folder, after=after)
         self.record  # noqa: B018 - as for _catalog
         return Search(backend=self._backend, requests=self._requests, progress=progress).find(query)
 
