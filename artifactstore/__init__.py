@@ -17,6 +17,31 @@ if TYPE_CHECKING:
     from artifactstore.artifacts.artifact import Artifact as Artifact
     from artifactstore.artifacts.artifact import create_artifact as create_artifact
     from artifactstore.artifacts.artifact import load_artifact as load_artifact
+    from artifactstore.artifacts.folders import FolderRemoval as FolderRemoval
+    from artifactstore.artifacts.folders import delete_folder as delete_folder
+    from artifactstore.artifacts.folders import folder_exists as folder_exists
+    from artifactstore.artifacts.folders import list_folders as list_folders
+    from artifactstore.artifacts.folders import make_folder as make_folder
+    from artifactstore.artifacts.lineage import LineageDirection as LineageDirection
+    from artifactstore.artifacts.lineage import LineageEdge as LineageEdge
+    from artifactstore.artifacts.lineage import LineageGraph as LineageGraph
+    from artifactstore.artifacts.lineage import LineageNode as LineageNode
+    from artifactstore.artifacts.lineage import lineage as lineage
+    from artifactstore.artifacts.lineage_pictures import lineage_fields as lineage_fields
+    from artifactstore.artifacts.lineage_pictures import lineage_graphviz as lineage_graphviz
+    from artifactstore.artifacts.lineage_pictures import lineage_mermaid as lineage_mermaid
+    from artifactstore.artifacts.lineage_pictures import lineage_text as lineage_text
+    from artifactstore.artifacts.lock import Lock as Lock
+    from artifactstore.artifacts.lock import Pin as Pin
+    from artifactstore.artifacts.lock import PinChange as PinChange
+    from artifactstore.artifacts.locking import pull_lock as pull_lock
+    from artifactstore.artifacts.locking import read_lock as read_lock
+    from artifactstore.artifacts.locking import update_lock as update_lock
+    from artifactstore.artifacts.locking import write_lock as write_lock
+    from artifactstore.artifacts.moves import MoveResult as MoveResult
+    from artifactstore.artifacts.moves import NameMove as NameMove
+    from artifactstore.artifacts.moves import VersionMove as VersionMove
+    from artifactstore.artifacts.moves import move as move
     from artifactstore.artifacts.objects import ArtifactObject as ArtifactObject
     from artifactstore.backend.doctor import Advice as Advice
     from artifactstore.backend.doctor import DoctorReport as DoctorReport
@@ -33,16 +58,19 @@ if TYPE_CHECKING:
     from artifactstore.errors import DestinationError as DestinationError
     from artifactstore.errors import DestinationExists as DestinationExists
     from artifactstore.errors import DownloadConflict as DownloadConflict
-    from artifactstore.errors import InvalidMetadata as InvalidMetadata
+    from artifactstore.errors import FolderNotEmpty as FolderNotEmpty
     from artifactstore.errors import InvalidExpression as InvalidExpression
+    from artifactstore.errors import InvalidMetadata as InvalidMetadata
     from artifactstore.errors import InvalidName as InvalidName
     from artifactstore.errors import InvalidPath as InvalidPath
+    from artifactstore.errors import LockFileError as LockFileError
     from artifactstore.errors import NameNotFound as NameNotFound
     from artifactstore.errors import NotFound as NotFound
     from artifactstore.errors import ObjectExists as ObjectExists
     from artifactstore.errors import ObjectNotFound as ObjectNotFound
     from artifactstore.errors import PathExists as PathExists
     from artifactstore.errors import PathNotFound as PathNotFound
+    from artifactstore.errors import PinNotMet as PinNotMet
     from artifactstore.errors import ReferenceChanged as ReferenceChanged
     from artifactstore.errors import ReferenceGone as ReferenceGone
     from artifactstore.errors import ReferenceNotAllowed as ReferenceNotAllowed
@@ -94,7 +122,13 @@ if TYPE_CHECKING:
 
 _EXPORTS: dict[str, tuple[str, ...]] = {
     "artifacts.artifact": ("Artifact", "create_artifact", "load_artifact"),
+    "artifacts.lock": ("Lock", "Pin", "PinChange"),
+    "artifacts.locking": ("pull_lock", "read_lock", "update_lock", "write_lock"),
     "artifacts.objects": ("ArtifactObject",),
+    "artifacts.folders": ("FolderRemoval", "delete_folder", "folder_exists", "list_folders", "make_folder"),
+    "artifacts.lineage": ("LineageDirection", "LineageEdge", "LineageGraph", "LineageNode", "lineage"),
+    "artifacts.lineage_pictures": ("lineage_fields", "lineage_graphviz", "lineage_mermaid", "lineage_text"),
+    "artifacts.moves": ("MoveResult", "NameMove", "VersionMove", "move"),
     "backend.doctor": ("Advice", "DoctorReport", "Finding", "Verdict"),
     "codec": ("Compression",),
     "errors": (
@@ -110,14 +144,17 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "DownloadConflict",
         "InvalidMetadata",
         "InvalidExpression",
+        "FolderNotEmpty",
         "InvalidName",
         "InvalidPath",
+        "LockFileError",
         "NameNotFound",
         "NotFound",
         "ObjectExists",
         "ObjectNotFound",
         "PathExists",
         "PathNotFound",
+        "PinNotMet",
         "ReferenceChanged",
         "ReferenceGone",
         "ReferenceNotAllowed",

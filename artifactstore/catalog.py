@@ -11,7 +11,7 @@ from artifactstore.errors import NameNotFound
 from artifactstore.manifest.model import PackRow
 from artifactstore.names import Name, Reference, Slot, check_alias
 from artifactstore.pack.format import SMALL_PACK_BYTES
-from artifactstore.results import AliasInfo, FolderItem, RemoveOptions, RemoveResult, Usage, VersionInfo
+from artifactstore.results import AliasInfo, FolderItem, RemoveOptions, RemoveResult, Usage, VersionInfo, info_of_slot
 from artifactstore.transaction.aliases import (
     AliasMove,
     Guard,
@@ -23,11 +23,17 @@ from artifactstore.transaction.aliases import (
     protect_alias,
 )
 from artifactstore.transaction.edits import VersionEdit, edit_version
-from artifactstore.transaction.listing import ItemKind, list_folder, list_names
-from artifactstore.transaction.records import Author, EditRecord
+from artifactstore.transaction.listing import ItemKind, list_folder, list_names, put_name_removed
+from artifactstore.transaction.records import Author
 from artifactstore.transaction.resolve import resolve
 from artifactstore.transaction.roots import load_root
-from artifactstore.transaction.versions import Version, live_versions, read_whole_version, remove_version
+from artifactstore.transaction.versions import (
+    Version,
+    latest_committed,
+    live_versions,
+    read_whole_version,
+    remove_version,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,7 @@ class Catalog:
 
     def folder(self, folder: str) -> Iterator[FolderItem]:
         """What lies directly in a folder."""
-        for item in list_folder(self.backend, folder):
+        for item in list_folder(self.backend, folder, pool=self.requests):
             yield FolderItem(name=item.text, is_folder=item.kind is ItemKind.FOLDER)
 
     def versions(self, name: Name) -> Iterator[VersionInfo]:
@@ -124,6 +130,8 @@ class Catalog:
         if not options.dry_run:
             for version in versions:
                 remove_version(self.backend, self.clock, version, author=author)
+            if options.all_versions or latest_committed(self.backend, reference.name) is None:
+                put_name_removed(self.backend, self.clock, reference.name, author=author)
         by_slot = _by_slot(moves)
         return RemoveResult(
             versions=tuple(version.text for version in versions),
@@ -176,40 +184,7 @@ class Catalog:
 
 def version_info(version: Version, aliases: Iterable[str] = ()) -> VersionInfo:
     """A committed version as people see it, with its newest edit."""
-    record, notes, edit = version.record, version.notes, version.edit
-    return VersionInfo(
-        name=version.name.text,
-        version=version.text,
-        slot=version.slot,
-        tx=version.tx,
-        content_digest=record.content,
-        created=record.created,
-        who=record.who,
-        host=record.host,
-        message=notes.message,
-        git=record.git,
-        labels=notes.labels,
-        aliases=tuple(aliases),
-        metadata=notes.metadata,
-        expires=notes.expires,
-        edits=edit.number if edit is not None else 0,
-        edited=edit.record.created if edit is not None else "",
-        edited_by=_person(edit.record) if edit is not None else "",
-        made_by=record.made_by,
-        made_from=record.made_from,
-        moved_from=record.moved_from,
-        files=record.files,
-        directories=record.directories,
-        links=record.links,
-        references=record.references,
-        content_bytes=record.content_bytes,
-        stored_bytes=record.stored_bytes,
-        new_bytes=record.new_bytes,
-    )
-
-
-def _person(record: EditRecord) -> str:
-    return f"{record.who}@{record.host}".strip("@")
+    return info_of_slot(version.name, version.slot, version.record, edit=version.edit, aliases=aliases)
 
 
 def _by_slot(moves: Iterable[AliasMove]) -> dict[int, list[str]]:

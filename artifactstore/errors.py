@@ -8,6 +8,7 @@
         VersionDeleted             it was there, and has been deleted
         VersionExpired             its time is over: readers refuse it unless asked
         PathNotFound               no such path in the version
+        PinNotMet                  a lock file pins content that the store does not have
         ReferenceNotFound          nothing is at a URI, or nothing below it
           ReferenceUnreachable       nobody knows what is at a URI: it could not be asked
       Conflict                   somebody or something was there first: decide, then run again
@@ -17,6 +18,7 @@
         DownloadConflict           local edits stand in the way of a download
         DestinationExists          the destination can't be used as it is
         PathExists                 two things for one path of a version
+        FolderNotEmpty             a folder that would be removed holds something
       CorruptData                stored bytes are not what they were when written
       UnsafeManifest             a manifest names paths that must not be written
       UnsupportedFormat          written by a newer version
@@ -35,8 +37,9 @@
       ReferenceChanged           what is at a URI is not what was there when it was added
         ReferenceGone              nothing is there any more (a ReferenceNotFound, too)
       ConfigurationError         a setting is wrong
+      LockFileError              a lock file can't be read, or says what it may not say
 
-Bad arguments are `ValueError` (`InvalidName`, `InvalidMetadata`) or `TypeError`, outside this
+Bad arguments are `ValueError` (`InvalidName`, `InvalidExpression`, `InvalidMetadata`) or `TypeError`, outside this
 tree: catching them never catches lost data. Every error survives pickling.
 """
 
@@ -154,6 +157,11 @@ class PathNotFound(NotFound):
     default_next_step = "`artifactstore ls NAME:VERSION` shows the paths in a version."
 
 
+class PinNotMet(NotFound):
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Pin what is there now with `artifactstore lock`, or push that content again."
+
+
 class Conflict(ArtifactStoreError):
     pass
 
@@ -208,6 +216,11 @@ class PathExists(Conflict):
 
     default_data_safe = _NOTHING_WRITTEN
     default_next_step = "Give one of them another path, or leave it out."
+
+
+class FolderNotEmpty(Conflict):
+    default_data_safe = "Nothing was removed."
+    default_next_step = "Remove what is in it, or all of it at once with --recursive (in Python recursive=True)."
 
 
 class DestinationExists(Conflict):
@@ -324,6 +337,11 @@ class StoreReadOnly(BackendError):
 class ConfigurationError(ArtifactStoreError):
     default_data_safe = _NOTHING_WRITTEN
     default_next_step = "`artifactstore config` shows which setting won and where it comes from."
+
+
+class LockFileError(ArtifactStoreError):
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Correct the file, or take an earlier one from version control, then run this again."
 
 
 class ReferenceNotFound(NotFound):
