@@ -30,6 +30,7 @@ from artifactstore.transaction.labels import put_label_hints
 from artifactstore.transaction.records import VersionPin
 from artifactstore.transaction.resolve import resolve
 from artifactstore.transaction.upload import Action, CommitResult, IfUnchanged, SlotDetails, Strategy, Upload, begin
+from artifactstore.transaction.uses import put_use_hints
 from artifactstore.transfer.content import Content
 from artifactstore.transfer.context import Reuse, StoreContext, UploadEnvironment
 from artifactstore.transfer.found import CARRIED, FollowLinks, Found, Notice, OnError, Scan, ScanOptions
@@ -372,11 +373,12 @@ class _Push:
         )
 
     def _leave_hints(self, content: ContentUpload, result: CommitResult) -> None:
-        """Landmarks and labels, of committed versions only; losing them costs no data."""
+        """Landmarks, labels and uses, of committed versions only; losing them costs no data."""
         if result.action is Action.COMMITTED:
             context, version = self._context, result.version
             write_landmarks(context.backend, version.tx, content.landmarks, pool=context.requests)
             put_label_hints(context.backend, version, self._options.labels, pool=context.requests)
+            put_use_hints(context.backend, context.clock, version, pool=context.requests)
 
     def _remember(self, content: ContentUpload, result: CommitResult) -> None:
         """What the next push of this tree need not find out again. Losing it costs time only."""
