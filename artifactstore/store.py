@@ -46,7 +46,7 @@ from artifactstore.search import Search, parse_query
 from artifactstore.transaction.aliases import Guard
 from artifactstore.transaction.edits import VersionEdit
 from artifactstore.transaction.listing import check_case
-from artifactstore.transaction.records import StoreRecord, StoreSettings, Writers
+from artifactstore.transaction.records import StoreRecord, StoreSettings, VersionPin, Writers
 from artifactstore.transaction.resolve import open_version, resolve
 from artifactstore.transaction.store_record import read_settings, read_store
 from artifactstore.transaction.upload import Strategy
@@ -364,6 +364,18 @@ class Store:
             InvalidName: No reference, or one to a path inside a version.
         """
         return self._catalog().version(parse_whole(reference))
+
+    def resolve(self, reference: str) -> VersionPin:
+        """Which version a reference means now, with the content digest that its root proves. Expired ones too.
+
+        Raises:
+            InvalidName: No reference, or one to a path inside a version.
+            NameNotFound, VersionDeleted: There is no such version.
+        """
+        target = parse_whole(reference)
+        self.record  # noqa: B018 - as for _catalog
+        version, root = open_version(self._backend, target.name, target.version, pool=self._requests)
+        return VersionPin(version=version.text, tx=version.tx, content=root.content_digest.hex())
 
     def find(
         self,
