@@ -167,7 +167,7 @@ def _check_met(store: Store, pin: Pin, path: LockPath) -> None:
         raise PinNotMet(
             f"{pin.name} is pinned to the content of {pin.version} ({pin.content_digest[:12]}…): {error.what}",
             where=os.fspath(path),
-            next_step=f"Pin what is there now (artifactstore lock {pin.asked}), or push that content again.",
+            next_step=f"Pin what is there now (artifactstore lock {pin.name}), or push that content again.",
         ) from error
 
 
