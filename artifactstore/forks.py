@@ -8,7 +8,12 @@ used by two processes.
 
 import os
 import weakref
-from typing import Final, Protocol
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Final, ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Renewable(Protocol):
@@ -28,6 +33,29 @@ _known: Final[weakref.WeakSet[Renewable]] = weakref.WeakSet()
 def renew_in_children(thing: Renewable) -> None:
     """Have ``thing`` renewed in every process that this one forks, as long as it is in use."""
     _known.add(thing)
+
+
+class Threads(Executor):
+    """A pool of threads that whoever was given it can go on using in a forked child: there it has threads of its own.
+
+    What the parent's threads were at does not go on in the child.
+    """
+
+    def __init__(self, max_workers: int, name: str) -> None:
+        self._max_workers = max_workers
+        self._name = name
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child: begin with no thread and no work."""
+        self._pool = ThreadPoolExecutor(self._max_workers, self._name)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        return self._pool.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
 
 def _renew_all() -> None:

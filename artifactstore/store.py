@@ -10,7 +10,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
@@ -25,7 +24,7 @@ from artifactstore.clock import SYSTEM_CLOCK, Clock
 from artifactstore.config import load_settings
 from artifactstore.dedup.state import LocalState
 from artifactstore.errors import ConfigurationError, NameNotFound, StoreNotFound, StoreReadOnly, UnsupportedFormat
-from artifactstore.forks import renew_in_children
+from artifactstore.forks import Threads, renew_in_children
 from artifactstore.initialise import initialise
 from artifactstore.keys import STORE
 from artifactstore.manifest.diff import Change, diff_blocks, diff_entries
@@ -141,16 +140,15 @@ class Store:
         self._state = state
         self._memory_bytes = options.memory_bytes
         self._single_writer = options.single_writer
-        self._jobs = options.jobs
+        self._work = Threads(max(2, min(os.cpu_count() or 2, 8)), "artifactstore-work")
+        self._requests = Threads(options.jobs, "artifactstore-requests")
         self._record: StoreRecord | None = None
         self.renew()
         renew_in_children(self)
 
     def renew(self) -> None:
-        """In a forked child (`artifactstore.forks`): use threads and a lock of its own."""
+        """In a forked child (`artifactstore.forks`): use a lock of its own."""
         self._lock = threading.Lock()
-        self._work = ThreadPoolExecutor(max(2, min(os.cpu_count() or 2, 8)), "artifactstore-work")
-        self._requests = ThreadPoolExecutor(self._jobs, "artifactstore-requests")
 
     def __enter__(self) -> Self:
         return self
@@ -305,7 +303,8 @@ class Store:
             CorruptData: Stored bytes fail their check: here, or when they are read.
         """
         parsed = parse_reference(reference)
-        return open_file(self._tree(parsed, allow_expired=allow_expired), self._backend, parsed.path)
+        tree = self._tree(parsed, allow_expired=allow_expired)
+        return open_file(tree, self._backend, parsed.path, pool=self._requests)
 
     def _prepare_for_push(self, *, dry_run: bool) -> StoreSettings | None:
         try:

@@ -326,6 +326,29 @@ class StoredTree:
                 if entry.path.startswith(prefix):
                     yield entry, places, block
 
+    def level(self, path: bytes) -> Iterator[Entry | bytes]:
+        """What lies directly in the directory ``path`` (empty: the top), in order: entries, and paths of directories.
+
+        A directory with something in it comes as its path, an empty one as its entry. What is deeper is jumped over,
+        so that this costs the blocks that it ends up in, and for a flat directory all of its blocks, many at once.
+        """
+        prefix, key = (path + b"/", path_sort_key(path) + b"\0") if path else (b"", b"")
+        number, ahead, last = self._block_at(key), 1, -1
+        while number < self.block_count:
+            ahead = min(2 * ahead, _WINDOW_BLOCKS) if number == last + 1 else 1
+            last = min(number + ahead, self.block_count) - 1
+            for block in [self.block(number)] if last == number else self.load_blocks(range(number, last + 1)):
+                at = bisect_left(block.entries, key, key=_sort_key)
+                while at < len(block.entries):
+                    entry = block.entries[at]
+                    if not entry.path.startswith(prefix):
+                        return
+                    name, has_more, _ = entry.path[len(prefix) :].partition(b"/")
+                    yield prefix + name if has_more else entry
+                    key = path_sort_key(prefix + name) + b"\1"
+                    at = bisect_left(block.entries, key, lo=at, key=_sort_key)
+            number = max(last + 1, self._block_at(key))
+
     def extents(self, places: EntryPlaces, block: Block) -> tuple[Extent, ...]:
         """The extents of a file of ``block``; their packs index ``block.packs``. A long list is read from its chunks.
 
@@ -410,6 +433,10 @@ class StoredTree:
             span = (chunk.stored.offset, chunk.stored.offset + chunk.stored.stored_length)
         versions = dict.fromkeys([*error.versions, self.version] if self.version else error.versions)
         return CorruptData(error.what, key=key, byte_range=span, versions=tuple(versions), where=error.where)
+
+
+def _sort_key(entry: Entry) -> bytes:
+    return path_sort_key(entry.path)
 
 
 def _without_places(raw: Buffer) -> Block:
