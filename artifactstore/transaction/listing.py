@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from artifactstore.backend.protocol import Backend, CommonPrefix
@@ -59,21 +60,28 @@ def list_folder(backend: Backend, folder: str = "", *, pool: Executor | None = N
     Raises:
         InvalidName: ``folder`` is not of the grammar.
     """
-    prefix = _prefix(check_folder(folder))
-    made: deque[str] = deque()
-    gone: frozenset[str] = frozenset()
-    level = _level(backend, prefix)
+    level = _level(backend, _prefix(check_folder(folder)))
+    records = items_prefix(folder)
     # Nothing of ours lists before the records: `.` comes before letters, digits, `_` and `@`.
+    first = next((below for below in level if below >= records), None)
+    if first == records:
+        yield from _merged(backend, folder, level, pool=pool)
+    elif first is not None:
+        for below in chain([first], level):
+            yield from _items(folder, below)
+
+
+def _merged(backend: Backend, folder: str, level: Iterator[str], *, pool: Executor | None) -> Iterator[FolderItem]:
+    """What has keys and is not gone, and the folders that were made, in one order."""
+    states = {f"{_prefix(folder)}{item}/": state for item, state in _newest_states(backend, folder).items()}
+    made = deque(sorted(below for below, state in states.items() if state is FolderState.MADE))
+    gone: frozenset[str] = frozenset()
+    if len(made) < len(states):
+        here = list(level)
+        level = iter(here)
+        removed = [below for below in here if states.get(below) is FolderState.REMOVED]
+        gone = _gone(backend, folder, removed, pool=pool)
     for below in level:
-        if below == items_prefix(folder):
-            states = _newest_states(backend, folder)
-            made = deque(sorted(f"{prefix}{item}/" for item, state in states.items() if state is FolderState.MADE))
-            if FolderState.REMOVED in states.values():
-                rest = list(level)
-                level = iter(rest)
-                removed = {f"{prefix}{item}/" for item, state in states.items() if state is FolderState.REMOVED}
-                gone = _gone(backend, folder, sorted(removed.intersection(rest)), pool=pool)
-            continue
         while made and made[0] <= below:
             if (first := made.popleft()) != below:
                 yield from _items(folder, first)

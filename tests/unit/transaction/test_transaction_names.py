@@ -1,13 +1,15 @@
 """Aliases, folders, the store's own record."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from artifactstore.backend.memory import MemoryBackend
+from artifactstore.backend.wrappers.count import CountBackend
 from artifactstore.backend.wrappers.fault import ErrorAfter, Fault, FaultBackend
 from artifactstore.errors import Conflict, CorruptData, InvalidName, NameNotFound, StoreNotFound, UnsupportedFormat
-from artifactstore.keys import STORE, NameKeys
+from artifactstore.keys import STORE, NameKeys, item_record_key
 from artifactstore.names import Name
 from artifactstore.testing.clock import VirtualClock
 from artifactstore.testing.uploader import push
@@ -16,12 +18,15 @@ from artifactstore.transaction.listing import (
     FolderItem,
     ItemKind,
     check_case,
-    folder_record,
+    folder_exists,
+    folder_state,
+    holds_anything,
     list_folder,
     list_names,
     put_folder_record,
+    put_name_removed,
 )
-from artifactstore.transaction.records import FolderState, StoreSettings, Writers, fresh_nonce
+from artifactstore.transaction.records import FolderState, StoreSettings, Writers, encode_record, fresh_nonce
 from artifactstore.transaction.store_record import (
     StoreTraits,
     create_store,
@@ -29,7 +34,7 @@ from artifactstore.transaction.store_record import (
     read_store,
     write_settings,
 )
-from artifactstore.transaction.versions import Version
+from artifactstore.transaction.versions import Version, remove_version
 
 NAME = Name("m")
 TRAITS = StoreTraits(cut="fastcdc-v2020:16384:65536:262144", writers=Writers.MANY)
@@ -130,13 +135,111 @@ def test_folders_list_one_level_and_leave_out_what_is_not_ours(store: MemoryBack
 
 
 def test_folder_records_count_up_and_say_nothing_twice(store: MemoryBackend, clock: VirtualClock) -> None:
-    assert folder_record(store, "x") == (0, None)
-    for state in (FolderState.REMOVED, FolderState.MADE, FolderState.MADE, FolderState.REMOVED, FolderState.MADE):
+    assert folder_state(store, "x") is None
+    said = [
         put_folder_record(store, clock, "x", state=state)
-    number, newest = folder_record(store, "x")
-    assert number == 3 and newest is not None and newest.state is FolderState.MADE
+        for state in (FolderState.MADE, FolderState.MADE, FolderState.REMOVED, FolderState.REMOVED, FolderState.MADE)
+    ]
+    assert said == [True, False, True, False, True]
+    assert folder_state(store, "x") is FolderState.MADE
+    assert [last.rpartition("-")[2] for last in sorted(store.keys())] == ["3.made", "2.removed", "1.made"]
     with pytest.raises(InvalidName):
         put_folder_record(store, clock, "", state=FolderState.MADE)
+
+
+def test_of_two_folder_records_that_crossed_each_other_the_made_one_counts(
+    store: MemoryBackend, clock: VirtualClock
+) -> None:
+    for made in (True, False):
+        store.put(item_record_key("", "x", 1, made=made), b"{}")
+    assert folder_state(store, "x") is FolderState.MADE
+    assert [item.text for item in list_folder(store)] == ["x"]
+
+
+def listed(store: MemoryBackend, folder: str = "") -> list[str]:
+    return [item.text for item in list_folder(store, folder)]
+
+
+def test_made_folders_are_listed_in_their_place_among_names_and_folders(
+    store: MemoryBackend, clock: VirtualClock
+) -> None:
+    for name in ("b/x", "d/x", "name"):
+        push(store, clock, name, {b"f": b"x"})
+    for folder in ("a", "b", "c", "e"):
+        put_folder_record(store, clock, folder, state=FolderState.MADE)
+    assert listed(store) == ["name", "a", "b", "c", "d", "e"]
+    put_folder_record(store, clock, "c", state=FolderState.REMOVED)
+    assert listed(store) == ["name", "a", "b", "d", "e"]
+
+
+def test_removed_folder_is_left_out_until_something_is_in_it_again(store: MemoryBackend, clock: VirtualClock) -> None:
+    version = push(store, clock, "a/b/name", {b"f": b"x"}).version
+    put_folder_record(store, clock, "a", state=FolderState.REMOVED)
+    assert listed(store) == ["a"] and folder_exists(store, "a")  # the record alone hides nothing
+    remove_version(store, clock, version)
+    assert listed(store) == [] and not folder_exists(store, "a")
+    push(store, clock, "a/c/other", {b"f": b"x"})
+    assert listed(store) == ["a"] and folder_exists(store, "a")
+
+
+def test_removed_folder_is_there_again_when_a_folder_in_it_is_made(store: MemoryBackend, clock: VirtualClock) -> None:
+    put_folder_record(store, clock, "a/b", state=FolderState.MADE)
+    put_folder_record(store, clock, "a", state=FolderState.REMOVED)
+    assert holds_anything(store, "a") and listed(store) == ["a"]
+    put_folder_record(store, clock, "a/b", state=FolderState.REMOVED)
+    assert not holds_anything(store, "a") and listed(store) == []
+
+
+def test_removed_name_is_left_out_until_it_has_a_version_again(store: MemoryBackend, clock: VirtualClock) -> None:
+    (version,) = make(store, clock, 1)
+    put_name_removed(store, clock, NAME)
+    assert listed(store) == ["m"]
+    remove_version(store, clock, version)
+    assert listed(store) == []
+    assert [name.text for name in list_names(store)] == ["m"]
+    push(store, clock, "m", {b"f": b"again"})
+    assert listed(store) == ["m"]
+
+
+def test_slot_that_was_never_committed_is_nothing_in_a_folder(store: MemoryBackend, clock: VirtualClock) -> None:
+    version = push(store, clock, "a/name", {b"f": b"x"}).version
+    store.put(NameKeys(version.name).slot(2), encode_record(version.record))  # its outcome names slot 1
+    remove_version(store, clock, version)
+    assert not holds_anything(store, "a")
+    assert folder_exists(store, "a")  # nobody has removed it
+
+
+@pytest.mark.parametrize("pool", [False, True], ids=["one by one", "at once"])
+def test_a_listing_asks_once_for_records_and_once_for_each_thing_removed(
+    store: MemoryBackend, clock: VirtualClock, pool: bool
+) -> None:
+    gone = [push(store, clock, f"gone{n}/x", {b"f": b"x"}).version for n in range(3)]
+    for n in range(5):
+        push(store, clock, f"there{n}/x", {b"f": b"x"})
+    count = CountBackend(store)
+    assert len(list(list_folder(count))) == 8
+    assert count.counts.request_count == 1
+    for version in gone:
+        remove_version(store, clock, version)
+        put_folder_record(store, clock, version.name.folder, state=FolderState.REMOVED)
+    put_folder_record(store, clock, "never", state=FolderState.MADE)
+    put_folder_record(store, clock, "never", state=FolderState.REMOVED)
+    count = CountBackend(store)
+    with ThreadPoolExecutor(2) as threads:
+        items = list(list_folder(count, pool=threads if pool else None))
+    assert [item.text for item in items] == [f"there{n}" for n in range(5)]
+    assert count.counts.request_count == 2 + 3
+
+
+def test_folder_that_is_not_there_does_not_exist(store: MemoryBackend, clock: VirtualClock) -> None:
+    push(store, clock, "a/b/name", {b"f": b"x"})
+    assert [folder for folder in ("", "a", "a/b", "a/b/name", "b", "nameless") if folder_exists(store, folder)] == [
+        "",
+        "a",
+        "a/b",
+    ]
+    with pytest.raises(InvalidName):
+        folder_exists(store, "a//b")
 
 
 @pytest.mark.parametrize("name", ["Team/model", "team/Model", "TEAM/other"])
