@@ -1,0 +1,1 @@
+"""Programs written for other artifact stores, run on this one."""
