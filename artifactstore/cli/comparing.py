@@ -8,7 +8,7 @@ import click
 
 from artifactstore.cli.command import command, current
 from artifactstore.cli.output import human_bytes, human_count, print_json_items, printable, say, shown_path, styled
-from artifactstore.cli.session import open_current
+from artifactstore.cli.session import expired_option, open_current
 from artifactstore.cli.views import change_fields
 from artifactstore.manifest.diff import Change, ChangeKind
 
@@ -24,7 +24,8 @@ _EXIT_CODE = click.option("--exit-code", is_flag=True, help="End with 1 if there
 @click.argument("old")
 @click.argument("new", type=click.Path(), metavar="NEW|DIR")
 @_EXIT_CODE
-def diff(old: str, new: str, exit_code: bool) -> None:
+@expired_option
+def diff(old: str, new: str, exit_code: bool, allow_expired: bool) -> None:
     """Compare two versions, or a version and a directory.
 
     NEW is taken for a directory if it starts with . / or ~, or if a directory of that name is here and it
@@ -34,7 +35,7 @@ def diff(old: str, new: str, exit_code: bool) -> None:
         raise click.UsageError("the version comes first, then the directory", click.get_current_context())
     other: str | Path = Path(new).expanduser() if is_directory_argument(new) else new
     with open_current() as store:
-        changes = _Counted(store.diff(old, other))
+        changes = _Counted(store.diff(old, other, allow_expired=allow_expired))
         if current().json:
             print_json_items("diff", {"old": old, "new": printable(new)}, (change_fields(c) for c in changes))
         else:
@@ -46,13 +47,14 @@ def diff(old: str, new: str, exit_code: bool) -> None:
 @click.argument("directory", default=".", type=click.Path())
 @click.argument("name", required=False)
 @_EXIT_CODE
-def status(directory: str, name: str | None, exit_code: bool) -> None:
+@expired_option
+def status(directory: str, name: str | None, exit_code: bool, allow_expired: bool) -> None:
     """Compare a directory with what it was last pushed or pulled as.
 
     With NAME (name, name:v3, name:alias) it is compared with that version instead.
     """
     with open_current() as store:
-        report = store.status(directory, name)
+        report = store.status(directory, name, allow_expired=allow_expired)
         changes = _Counted(iter(report.changes))
         if current().json:
             fields = {"directory": printable(os.path.abspath(directory)), "version": report.version}

@@ -23,11 +23,15 @@ _lock = threading.RLock()
 _shown: "BarProgress | None" = None
 
 
-def progress_for(invocation: Invocation) -> Progress:
-    """Bars where a person watches; nothing with ``--quiet``, and nothing where stderr is not a terminal."""
+def progress_for(invocation: Invocation, *, noun: str = "file") -> Progress:
+    """Bars where a person watches; nothing with ``--quiet``, and nothing where stderr is not a terminal.
+
+    Args:
+        noun: What the files of its phases are called.
+    """
     if invocation.quiet or not sys.stderr.isatty():
         return NULL_PROGRESS
-    return BarProgress()
+    return BarProgress(noun=noun)
 
 
 def write_line(text: str) -> None:
@@ -49,7 +53,8 @@ def _format(total_bytes: int | None) -> str:
 class BarProgress:
     """`Progress` as a tqdm bar on stderr: phase, bytes, rate, files, and what was saved."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, noun: str = "file") -> None:
+        self._noun = noun
         self._bar: tqdm[object] | None = None
         self._total_files: int | None = None
         self._name = ""
@@ -113,7 +118,7 @@ class BarProgress:
 
     def _details(self) -> str:
         of_all = f" of {self._total_files:,}" if self._total_files else ""
-        details = f"{self._files:,}{of_all} files" if of_all else human_count(self._files, "file")
+        details = f"{self._files:,}{of_all} {self._noun}s" if of_all else human_count(self._files, self._noun)
         if self._saved_bytes:
             details += f", {human_bytes(self._saved_bytes)} saved"
         return details

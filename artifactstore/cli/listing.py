@@ -17,7 +17,7 @@ from artifactstore.cli.output import (
     short_date,
     shown_path,
 )
-from artifactstore.cli.session import note, open_current, path_bytes
+from artifactstore.cli.session import expired_option, note, open_current, path_bytes
 from artifactstore.cli.views import entry_fields, folder_item_fields, version_fields
 from artifactstore.errors import NameNotFound
 from artifactstore.manifest.model import Entry, EntryKind
@@ -37,7 +37,8 @@ _AFTER = click.option("--after", default="", metavar="LAST", help="Go on after t
 @click.option("-R", "--recursive", is_flag=True, help="List the files below directories too.")
 @_LIMIT
 @_AFTER
-def ls(name: str, long: bool, recursive: bool, limit: int | None, after: str) -> None:
+@expired_option
+def ls(name: str, long: bool, recursive: bool, limit: int | None, after: str, allow_expired: bool) -> None:
     """List folders, names, versions, files.
 
     Without an argument, or for a folder: the folders and names in it. For a name: its versions, newest first.
@@ -45,7 +46,8 @@ def ls(name: str, long: bool, recursive: bool, limit: int | None, after: str) ->
     """
     with open_current() as store:
         if ":" in name or "@" in name:
-            _list_files(store, name, recursive=recursive, limit=limit, after=after)
+            entries = store.files(name, allow_expired=allow_expired)
+            _list_files(entries, name, recursive=recursive, limit=limit, after=after)
         elif name and not name.endswith("/") and (versions := _versions_of(store, name)):
             _show_versions(versions, kind="ls", name=name, limit=limit, after=after)
         else:
@@ -158,8 +160,20 @@ def _log_row(info: VersionInfo) -> Sequence[str]:
         human_bytes(info.new_bytes),
         info.git.commit[:10] if info.git else "-",
         printable(",".join(info.aliases)) or "-",
-        printable(info.message),
+        printable("  ".join(filter(None, [info.message, _remark(info)]))),
     )
+
+
+def _remark(info: VersionInfo) -> str:
+    """Behind the message: what only some versions have."""
+    parts = [
+        f"expires {short_date(info.expires)}" if info.expires else "",
+        f"from {', '.join(pin.version for pin in info.made_from)}" if info.made_from else "",
+        f"by job {info.made_by}" if info.made_by else "",
+        "edited" if info.edits else "",
+    ]
+    said = "; ".join(filter(None, parts))
+    return f"({said})" if said else ""
 
 
 def _version_row(info: VersionInfo) -> Sequence[str]:
@@ -173,9 +187,8 @@ def _version_row(info: VersionInfo) -> Sequence[str]:
     )
 
 
-def _list_files(store: Store, name: str, *, recursive: bool, limit: int | None, after: str) -> None:
+def _list_files(entries: Iterable[Entry], name: str, *, recursive: bool, limit: int | None, after: str) -> None:
     inside = parse_reference(name).path
-    entries: Iterable[Entry] = store.files(name)
     if not recursive:
         entries = one_level(entries, below=inside)
     if after:

@@ -5,9 +5,20 @@ from typing import Any, TypedDict, Unpack
 
 import click
 
+from artifactstore.artifacts.locking import LOCK_FILE, pull_lock
+from artifactstore.cli.assignments import metadata_option
 from artifactstore.cli.command import command, current
-from artifactstore.cli.output import human_bytes, human_count, print_json, printable, say, shown_path
-from artifactstore.cli.session import memory_option, note, open_current, settings, showing_progress, size_option
+from artifactstore.cli.output import human_bytes, human_count, json_text, print_json, printable, say, shown_path
+from artifactstore.cli.session import (
+    expired_option,
+    memory_option,
+    note,
+    open_current,
+    settings,
+    showing_progress,
+    size_option,
+    ttl_option,
+)
 from artifactstore.cli.views import pull_fields, push_fields
 from artifactstore.codec import Compression
 from artifactstore.config import COMPRESSIONS
@@ -34,6 +45,9 @@ class _PushArguments(_Effort):
     message: str
     aliases: tuple[str, ...]
     labels: tuple[str, ...]
+    metadata: dict[str, object]
+    ttl: float | None
+    made_from: tuple[str, ...]
     strategy: str
     include: tuple[str, ...]
     exclude: tuple[str, ...]
@@ -47,13 +61,16 @@ class _PushArguments(_Effort):
 
 
 class _PullArguments(_Effort):
-    name: str
+    name: str | None
     destination: str | None
+    locked: bool
+    lock_file: str | None
     strategy: str
     delete: bool
     confirm_delete: bool
     durable: bool
     dry_run: bool
+    allow_expired: bool
 
 
 def _effort(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,6 +93,15 @@ def _open(given: _Effort) -> Store:
 @click.option("-m", "--message", default="", help="What this version is.")
 @click.option("--alias", "aliases", multiple=True, metavar="ALIAS", help="Move this alias to the version; repeatable.")
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="Put a label on the version; repeatable.")
+@click.option(
+    "--metadata",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=metadata_option,
+    help="Metadata: VALUE is JSON where it is JSON, else text; @FILE takes all keys of a JSON file; repeatable.",
+)
+@click.option("--ttl", callback=ttl_option, metavar="TTL", help="Let the version expire after 30d, 12h, 90m; or never.")
+@click.option("--made-from", multiple=True, metavar="REF", help="A version that this one is made from; repeatable.")
 @click.option(
     "--strategy",
     type=click.Choice([s.value for s in Strategy]),
@@ -129,6 +155,9 @@ def _push_options(given: _PushArguments) -> PushOptions:
         message=given["message"],
         aliases=given["aliases"],
         labels=given["labels"],
+        metadata=given["metadata"],
+        ttl_seconds=given["ttl"],
+        made_from=given["made_from"],
         include=given["include"],
         exclude=given["exclude"],
         follow_links=FollowLinks.ALWAYS if given["follow_symlinks"] else FollowLinks.NEVER,
@@ -158,7 +187,7 @@ def push_line(result: PushResult) -> str:
 
 
 @command("pull")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.argument("destination", required=False, type=click.Path(), metavar="[DEST]")
 @click.option(
     "--strategy",
@@ -171,12 +200,16 @@ def push_line(result: PushResult) -> str:
 @click.option("--confirm-delete", is_flag=True, help="Let --delete remove more than half of what is here.")
 @click.option("--durable", is_flag=True, help="Force every file to disk before the end.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, write nothing.")
+@click.option("--lock", "locked", is_flag=True, help="Pull what the lock file pins: NAME, or without it everything.")
+@click.option("--file", "lock_file", type=click.Path(), metavar="FILE", help="The lock file.  [artifactstore.lock]")
+@expired_option
 @_effort
 def pull(**given: Unpack[_PullArguments]) -> None:
     """Get a version, or a part of one, into a directory.
 
     NAME is name, name:v3, name:alias, name@DIGEST, and name:v3/path for a part of it.
     DEST is, unless given, a directory in the working directory, called as the last part of NAME.
+    With --lock, NAME is one that the lock file pins, and DEST is where the file says.
     """
     options = PullOptions(
         strategy=ConflictStrategy(given["strategy"]),
@@ -184,13 +217,38 @@ def pull(**given: Unpack[_PullArguments]) -> None:
         confirm_delete=given["confirm_delete"],
         durable=given["durable"],
         dry_run=given["dry_run"],
+        allow_expired=given["allow_expired"],
     )
+    name = given["name"]
+    if given["locked"]:
+        _pull_locked(given, options)
+        return
+    if name is None or given["lock_file"] is not None:
+        raise click.UsageError("pull needs a name; --file goes with --lock", click.get_current_context())
     with _open(given) as store, showing_progress() as progress:
-        result = store.pull(given["name"], given["destination"], options=options, progress=progress)
+        result = store.pull(name, given["destination"], options=options, progress=progress)
     if current().json:
         print_json("pull", pull_fields(result))
     elif not current().quiet:
         _show_pull(result)
+
+
+def _pull_locked(given: _PullArguments, options: PullOptions) -> None:
+    name, path = given["name"], given["lock_file"] or LOCK_FILE
+    with _open(given) as store, showing_progress() as progress:
+        results = pull_lock(
+            store,
+            path,
+            names=() if name is None else name,
+            destination=given["destination"],
+            options=options,
+            progress=progress,
+        )
+    if current().json:
+        print_json("pulls", {"file": json_text(path), "items": [pull_fields(result) for result in results]})
+    elif not current().quiet:
+        for result in results:
+            _show_pull(result)
 
 
 def _show_pull(result: PullResult) -> None:

@@ -1,12 +1,13 @@
 """``show``, ``cat`` and ``du``."""
 
+import json
 import sys
 
 import click
 
 from artifactstore.cli.command import command, current
 from artifactstore.cli.output import human_bytes, human_count, print_json, print_table, printable, short_date
-from artifactstore.cli.session import open_current
+from artifactstore.cli.session import expired_option, open_current
 from artifactstore.cli.views import usage_fields, version_fields
 from artifactstore.errors import NameNotFound
 from artifactstore.results import Usage, VersionInfo
@@ -37,6 +38,10 @@ def _rows(info: VersionInfo) -> list[tuple[str, str]]:
         ("git commit", f"{git.commit} {f'({git.branch})' if git.branch else ''}".strip() if git else ""),
         ("labels", ", ".join(info.labels)),
         ("aliases", ", ".join(info.aliases)),
+        ("expires", short_date(info.expires)),
+        ("edited", f"{_times(info.edits)}, last {short_date(info.edited)} by {info.edited_by}" if info.edits else ""),
+        ("made by", info.made_by),
+        ("made from", ", ".join(pin.version for pin in info.made_from)),
         ("files", f"{info.files:,}"),
         ("directories", f"{info.directories:,} empty" if info.directories else ""),
         ("links", f"{info.links:,}" if info.links else ""),
@@ -44,13 +49,23 @@ def _rows(info: VersionInfo) -> list[tuple[str, str]]:
         ("size", f"{human_bytes(info.content_bytes)} ({info.content_bytes:,} bytes)"),
         ("stored", human_bytes(info.stored_bytes)),
         ("new", human_bytes(info.new_bytes)),
-        *((f"metadata {key}", str(value)) for key, value in info.metadata.items()),
+        *((f"metadata {key}", _shown(value)) for key, value in info.metadata.items()),
     ]
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _shown(value: object) -> str:
+    """Text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @command("cat")
 @click.argument("name", metavar="NAME:VERSION/PATH")
-def cat(name: str) -> None:
+@expired_option
+def cat(name: str, allow_expired: bool) -> None:
     """Write one file of a version to stdout.
 
     With --json only errors are JSON.
@@ -59,7 +74,7 @@ def cat(name: str) -> None:
         raise click.UsageError(
             f"{printable(name)} says no version and path: NAME:latest/PATH is the newest", click.get_current_context()
         )
-    with open_current() as store, store.open(name) as source:
+    with open_current() as store, store.open(name, allow_expired=allow_expired) as source:
         while data := source.read(_READ_BYTES):
             sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

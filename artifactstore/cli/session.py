@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import click
 
@@ -10,7 +11,9 @@ from artifactstore.cli import display
 from artifactstore.cli.command import current
 from artifactstore.cli.output import printable
 from artifactstore.config import MIN_MEMORY_BYTES, Settings, load_settings, parse_size
+from artifactstore.errors import InvalidMetadata
 from artifactstore.store import Store, open_store
+from artifactstore.transaction.expiry import parse_ttl
 from artifactstore.transfer.progress import Progress
 
 
@@ -28,6 +31,19 @@ def memory_option(context: click.Context, parameter: click.Parameter, value: str
     if size is not None and size < MIN_MEMORY_BYTES:
         raise click.BadParameter(f"{value} is too little: 64M at least", context, parameter)
     return size
+
+
+def ttl_option(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """For ``callback=`` of an option: ``30d`` as seconds, ``never`` as None."""
+    try:
+        return None if value is None else parse_ttl(value)
+    except InvalidMetadata as error:
+        raise click.BadParameter(printable(str(error)), context, parameter) from error
+
+
+def expired_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The option of every command that reads what is in a version."""
+    return click.option("--expired", "allow_expired", is_flag=True, help="Read it even if it has expired.")(function)
 
 
 def settings() -> Settings:
@@ -49,9 +65,9 @@ def open_current(
 
 
 @contextlib.contextmanager
-def showing_progress() -> Iterator[Progress]:
-    """Progress for one operation, closed whatever happens."""
-    progress = display.progress_for(current())
+def showing_progress(*, noun: str = "file") -> Iterator[Progress]:
+    """Progress for one operation, closed whatever happens; ``noun`` is what its files are called."""
+    progress = display.progress_for(current(), noun=noun)
     try:
         yield progress
     finally:

@@ -36,8 +36,12 @@ def version_fields(info: VersionInfo) -> dict[str, object]:
         "aliases": list(info.aliases),
         "metadata": dict(info.metadata),
         "expires": info.expires or None,
+        "edits": info.edits,
+        "edited": info.edited or None,
+        "edited_by": info.edited_by or None,
         "made_by": info.made_by or None,
         "made_from": [{"version": pin.version, "content_digest": pin.content} for pin in info.made_from],
+        "moved_from": info.moved_from.version if info.moved_from else None,
         "files": info.files,
         "directories": info.directories,
         "links": info.links,
@@ -120,7 +124,9 @@ def alias_fields(alias: AliasInfo) -> dict[str, object]:
     """Where an alias points (``alias``)."""
     return {
         "alias": alias.alias,
-        "version": alias.version,
+        "version": alias.version or None,
+        "protected": alias.protected,
+        "number": alias.number,
         "moved": alias.moved,
         "who": alias.who,
         "host": alias.host,

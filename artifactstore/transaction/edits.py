@@ -22,6 +22,7 @@ from artifactstore.transaction.records import NOBODY, Author, EditRecord, Notes,
 from artifactstore.transaction.versions import Edit, Version, parse_edit, slot_state, with_edit
 
 _EDITING_SECONDS: Final = 120.0
+_LOSSES_BEFORE_WAITING: Final = 3
 _MARK: Final = b""
 
 
@@ -114,7 +115,7 @@ def _with_newest_edit(backend: Backend, version: Version) -> Version:
 def _put_edit(backend: Backend, clock: Clock, version: Version, change: VersionEdit, author: Author) -> Version:
     keys = NameKeys(version.name)
     backoff = Backoff(clock, deadline_seconds=_EDITING_SECONDS)
-    marked = version.edit is not None
+    marked, losses = version.edit is not None, 0
     while True:
         wanted = change.applied(version.notes, clock=clock)
         if wanted == version.notes:
@@ -131,7 +132,9 @@ def _put_edit(backend: Backend, clock: Clock, version: Version, change: VersionE
         if isinstance(outcome, Won):
             return replace(version, edit=Edit(number=number, record=record))
         version = replace(version, edit=parse_edit(outcome.body, key=key, number=number, tx=version.tx))
-        if not backoff.wait():
+        losses += 1
+        # A loss means that another edit was made: a crowd thins out by itself.
+        if losses % _LOSSES_BEFORE_WAITING == 0 and not backoff.wait():
             raise TransientBackendError(f"{version.text} is edited by others all the time")
 
 
