@@ -14,7 +14,8 @@ from artifactstore.keys import (
     TxId,
     check_key_length,
     counted,
-    folder_record_key,
+    item_record_key,
+    items_prefix,
     label_key,
     landmark_key,
     landmark_prefix,
@@ -22,6 +23,7 @@ from artifactstore.keys import (
     outcome_key,
     pack_key,
     parse_counted,
+    parse_item_record,
     parse_pack_key,
     parse_run_key,
     parse_slot_key,
@@ -52,8 +54,10 @@ def test_keys_are_those_of_the_format() -> None:
     assert run_key(0, "list") == "gc/9999999999999999-0/list"
     assert landmark_key(DIGEST, TX, PACK) == f"landmarks/00/{DIGEST.hex()}/{TX}/{PACK.hex()}"
     assert landmark_key(DIGEST, TX, PACK).startswith(landmark_prefix(DIGEST))
-    assert folder_record_key("a/b", 2) == "names/a/b/.folder/9999999999999997-2"
+    assert item_record_key("a/b", "c", 2, made=True) == "names/a/b/.folder/c/9999999999999997-2.made"
+    assert item_record_key("", "@c", 1, made=False) == "names/.folder/@c/9999999999999998-1.removed"
     keys = NameKeys(Name("team/model"))
+    assert keys.use(3, DIGEST) == f"names/team/@model/used/9999999999999996-3/{DIGEST.hex()}"
     assert keys.slot(3) == "names/team/@model/v/9999999999999996-3"
     assert keys.tombstone(3) == "names/team/@model/v/9999999999999996-3.deleted"
     assert keys.alias_move("prod", 1) == "names/team/@model/alias/prod/9999999999999998-1"
@@ -167,3 +171,20 @@ def test_name_whose_longest_key_would_be_too_long_is_refused() -> None:
     longest = max(keys.tombstone(1), keys.alias_move("x" * 128, 1), keys.edit(1, 1), label, key=len)
     assert len(longest) <= MAX_KEY_BYTES
     assert longest.startswith("labels/")
+
+
+@pytest.mark.parametrize("folder", ["", "a/b"])
+@pytest.mark.parametrize("item", ["c", "@c"])
+@pytest.mark.parametrize("made", [True, False])
+def test_records_about_what_is_in_a_folder_have_one_spelling(folder: str, item: str, made: bool) -> None:
+    key = item_record_key(folder, item, 7, made=made)
+    assert parse_item_record(key.removeprefix(items_prefix(folder))) == (item, 7, made)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "c", "c/9999999999999997-2", "c/9999999999999997-2.gone", "c/9999999999999997-3.made", "c/2.made",
+     "c/d/9999999999999997-2.made", "/9999999999999997-2.made", "c/9999999999999999-0.made"],
+)  # fmt: skip
+def test_foreign_objects_among_records_about_folders_are_none(text: str) -> None:
+    assert parse_item_record(text) is None
