@@ -21,11 +21,11 @@ from types import MappingProxyType
 from typing import IO, Any, Final, Self
 
 from artifactstore.artifacts.document import ArtifactDocument, parse_document, serialize_additions
-from artifactstore.artifacts.objects import Additions, ArtifactObject, reference_object
+from artifactstore.artifacts.objects import Additions, ArtifactObject, object_fields, stored_object
 from artifactstore.artifacts.paths import check_object_path, directory_path, object_path
 from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.errors import NameNotFound, PathNotFound
-from artifactstore.manifest.model import Entry, EntryKind
+from artifactstore.manifest.model import Entry
 from artifactstore.manifest.paths import shown
 from artifactstore.names import Name, Reference, check_alias, check_folder, parse_reference, parse_whole
 from artifactstore.store import Store, open_store
@@ -342,7 +342,7 @@ class Artifact:
             "base": str(self._base) if self._base is not None else None,
             "removed": sorted(os.fsdecode(path) for path in self._without),
             "additions": serialize_additions(self._additions),
-            "objects": {path: _object_fields(item) for path, item in self.objects.items()},
+            "objects": {path: object_fields(item) for path, item in self.objects.items()},
         }
 
     def parse_from_dict(self, data: dict[str, Any]) -> None:
@@ -372,7 +372,7 @@ class Artifact:
     def _base_objects(self) -> Iterator[ArtifactObject]:
         for entry in self._base_entries():
             if not _is_below_any(entry.path, self._without):
-                yield _stored_object(entry)
+                yield stored_object(entry)
 
     def _base_has(self, path: bytes) -> bool:
         if _is_below_any(path, self._without):
@@ -461,24 +461,3 @@ def _parse_conflict_strategy(text: str) -> ConflictStrategy:
 
 def _is_below_any(path: bytes, tops: frozenset[bytes]) -> bool:
     return any(path == top or path.startswith(top + b"/") for top in tops)
-
-
-def _stored_object(entry: Entry) -> ArtifactObject:
-    if entry.reference is not None:
-        return reference_object(entry.path, entry.reference)
-    kind = EntryKind(entry.kind)
-    return ArtifactObject(
-        path=os.fsdecode(entry.path),
-        kind=kind.name.lower(),
-        size_bytes=entry.size if kind is EntryKind.FILE else None,
-        digest=entry.digest.hex(),
-    )
-
-
-def _object_fields(item: ArtifactObject) -> dict[str, object]:
-    fields: dict[str, object] = {"path": item.path, "kind": item.kind, "size_bytes": item.size_bytes}
-    if item.digest:
-        fields["digest"] = item.digest
-    if item.uri:
-        fields["uri"] = item.uri
-    return fields

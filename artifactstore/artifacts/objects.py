@@ -8,7 +8,7 @@ from typing import Final
 
 from artifactstore.clock import Clock
 from artifactstore.errors import PathExists, SourceError, SourceUnreadable
-from artifactstore.manifest.model import EntryKind, ReferenceTarget
+from artifactstore.manifest.model import Entry, EntryKind, ReferenceTarget
 from artifactstore.manifest.paths import shown
 from artifactstore.transfer.compose import Composition, Placed, gather_placed
 from artifactstore.transfer.found import Found, Scan, ScanOptions, found_file
@@ -186,6 +186,29 @@ def reference_object(path: bytes, target: ReferenceTarget) -> ArtifactObject:
         digest=target.digest.hex(),
         uri=target.uri,
     )
+
+
+def stored_object(entry: Entry) -> ArtifactObject:
+    """An entry of a version, as an object."""
+    if entry.reference is not None:
+        return reference_object(entry.path, entry.reference)
+    kind = EntryKind(entry.kind)
+    return ArtifactObject(
+        path=os.fsdecode(entry.path),
+        kind=kind.name.lower(),
+        size_bytes=entry.size if kind is EntryKind.FILE else None,
+        digest=entry.digest.hex(),
+    )
+
+
+def object_fields(item: ArtifactObject) -> dict[str, object]:
+    """An object as values that JSON can hold."""
+    fields: dict[str, object] = {"path": item.path, "kind": item.kind, "size_bytes": item.size_bytes}
+    if item.digest:
+        fields["digest"] = item.digest
+    if item.uri:
+        fields["uri"] = item.uri
+    return fields
 
 
 def _object_of_row(row: Found, path: bytes) -> ArtifactObject:

@@ -13,7 +13,6 @@ from typing import Final
 
 from artifactstore.backend.wrappers.discard import DiscardBackend
 from artifactstore.chunking import is_compiled
-from artifactstore.clock import timestamp
 from artifactstore.codec import Compression
 from artifactstore.dedup.base import Base
 from artifactstore.dedup.landmarks import write_landmarks
@@ -25,12 +24,17 @@ from artifactstore.keys import TxId
 from artifactstore.manifest.model import Entry, EntryKind, EntryPlaces, PackRow
 from artifactstore.names import Name, check_alias, parse_whole
 from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
+from artifactstore.transaction.aliases import check_aliases_may_move, check_may_be_removed, list_aliases
 from artifactstore.transaction.commit import commit, settle_early, settle_known
+from artifactstore.transaction.edits import VersionEdit, edit_version
+from artifactstore.transaction.expiry import expiry_after
 from artifactstore.transaction.labels import put_label_hints
-from artifactstore.transaction.records import VersionPin
+from artifactstore.transaction.notes import check_notes
+from artifactstore.transaction.records import Notes, VersionPin
 from artifactstore.transaction.resolve import resolve
 from artifactstore.transaction.upload import Action, CommitResult, IfUnchanged, SlotDetails, Strategy, Upload, begin
 from artifactstore.transaction.uses import put_use_hints
+from artifactstore.transaction.versions import Version, with_edit
 from artifactstore.transfer.content import Content
 from artifactstore.transfer.context import Reuse, StoreContext, UploadEnvironment
 from artifactstore.transfer.found import CARRIED, FollowLinks, Found, Notice, OnError, Scan, ScanOptions
@@ -99,6 +103,7 @@ class PushResult:
         replaced: Versions deleted by strategy `replace`.
         notices: Paths left out, and why.
         pack_count: Packs the version needs. small_pack_count: those under 4 MiB.
+        edited: Labels, metadata or time-to-live asked for were noted on the version that stands (`unchanged`).
     """
 
     action: str
@@ -115,6 +120,7 @@ class PushResult:
     notices: tuple[Notice, ...] = ()
     pack_count: int = 0
     small_pack_count: int = 0
+    edited: bool = False
 
 
 def push(
@@ -132,11 +138,21 @@ def push(
         PathExists: Parts of a composition have something for one path.
         SourceError: A source is missing, can't be read, or kept changing. No version was made.
         VersionExists: Strategy `error`, and the name has a live version.
+        AliasProtected: A protected alias would move, or lose its version. No version was made.
+        InvalidName, InvalidMetadata: A label, an alias or the metadata can't be stored. Nothing was asked or written.
         CommitStateUnknown: It can't be found out whether the version was made.
         BackendError: The storage failed. No version was made.
     """
-    for alias in (*options.aliases, *options.labels):
+    for alias in options.aliases:
         check_alias(alias)
+    notes = check_notes(
+        Notes(
+            message=options.message,
+            labels=options.labels,
+            metadata=options.metadata,
+            expires=expiry_after(context.clock, options.ttl_seconds),
+        )
+    )
     if not is_compiled():
         _log.warning("the chunker runs as pure Python, some 200 times slower: install pyfastcdc from a wheel")
     witness = Witness(context, name, aliases=options.aliases)
@@ -152,9 +168,10 @@ def push(
         raise
     upload = beginning.result()
     try:
+        details = _details(context, options, notes, origin=source.origin)
         found = source.complete(found, context)
         with Staging(context.backend, found) as staging:
-            return _Push(context, found, options, progress, upload, witness).run(source.origin, staging)
+            return _Push(context, found, options, progress, upload, witness).run(details, staging)
     finally:
         upload.close()
 
@@ -166,6 +183,32 @@ def _scan_options(options: PushOptions) -> ScanOptions:
         follow_links=options.follow_links,
         one_file_system=options.one_file_system,
         on_error=options.on_error,
+    )
+
+
+def _check_protection(upload: Upload, options: PushOptions) -> None:
+    """Refuse before anything is sent what would move a protected alias, or take its version away."""
+    if options.aliases:
+        check_aliases_may_move(upload.backend, upload.name, options.aliases)
+    if options.strategy is Strategy.REPLACE and upload.seen:
+        moves = list_aliases(upload.backend, upload.name)
+        check_may_be_removed(upload.name, {version.slot for version in upload.seen}, moves)
+
+
+def _details(context: StoreContext, options: PushOptions, notes: Notes, *, origin: str) -> SlotDetails:
+    references = [parse_whole(text) for text in options.made_from]
+    versions = context.requests.map(lambda r: resolve(context.backend, r.name, r.version), references)
+    where = provenance(origin)
+    return SlotDetails(
+        who=where.who,
+        host=where.host,
+        message=notes.message,
+        git=where.git,
+        labels=notes.labels,
+        metadata=notes.metadata,
+        expires=notes.expires,
+        made_by=options.made_by or job_id(),
+        made_from=tuple(VersionPin(version=v.text, tx=v.tx, content=v.record.content) for v in versions),
     )
 
 
@@ -192,21 +235,10 @@ class _Push:
         self._sent: list[PackRow] = []
         self._details = SlotDetails()
 
-    def run(self, source: str, staging: Staging) -> PushResult:
+    def run(self, details: SlotDetails, staging: Staging) -> PushResult:
         upload, options = self._upload, self._options
+        self._details = details
         self._witness.look_at_slot(upload.highest_slot)
-        origin = provenance(source)
-        self._details = SlotDetails(
-            who=origin.who,
-            host=origin.host,
-            message=options.message,
-            git=origin.git,
-            labels=options.labels,
-            metadata=options.metadata,
-            expires=self._expires(),
-            made_by=options.made_by or job_id(),
-            made_from=self._made_from(),
-        )
         if not options.dry_run and (early := settle_early(upload, aliases=options.aliases)):
             return self._result(early)
         synced = self._unchanged_by_signature()
@@ -216,6 +248,7 @@ class _Push:
             known = settle_known(upload, tx=TxId(synced.tx), aliases=options.aliases, details=self._details)
             if known is not None:
                 return self._result(known)
+        _check_protection(upload, options)
         self._content = self._store_content(staging)
         if options.dry_run:
             return self._planned(self._content)
@@ -223,16 +256,6 @@ class _Push:
         self._leave_hints(self._content, result)
         self._remember(self._content, result)
         return self._result(result)
-
-    def _expires(self) -> str:
-        ttl_seconds = self._options.ttl_seconds
-        return "" if ttl_seconds is None else timestamp(self._context.clock.now() + ttl_seconds)
-
-    def _made_from(self) -> tuple[VersionPin, ...]:
-        references = [parse_whole(text) for text in self._options.made_from]
-        backend = self._context.backend
-        versions = self._context.requests.map(lambda r: resolve(backend, r.name, r.version), references)
-        return tuple(VersionPin(version=v.text, tx=v.tx, content=v.record.content) for v in versions)
 
     @property
     def _reads_everything(self) -> bool:
@@ -377,7 +400,7 @@ class _Push:
         if result.action is Action.COMMITTED:
             context, version = self._context, result.version
             write_landmarks(context.backend, version.tx, content.landmarks, pool=context.requests)
-            put_label_hints(context.backend, version, self._options.labels, pool=context.requests)
+            put_label_hints(context.backend, version, self._details.labels, pool=context.requests)
             put_use_hints(context.backend, context.clock, version, pool=context.requests)
 
     def _remember(self, content: ContentUpload, result: CommitResult) -> None:
@@ -448,7 +471,24 @@ class _Push:
             notices=self._notices(),
             pack_count=len(packs),
             small_pack_count=sum(row.object_bytes < SMALL_PACK_BYTES for row in packs),
+            edited=result.action is Action.UNCHANGED and self._note_on(version),
         )
+
+    def _note_on(self, version: Version) -> bool:
+        """Note on the version that stands what was asked of a new one, as its aliases move to it."""
+        options = self._options
+        if not (options.message or options.labels or options.metadata or options.ttl_seconds is not None):
+            return False
+        context = self._context
+        before = with_edit(context.backend, version)
+        change = VersionEdit(
+            message=options.message if not before.notes.message else None,
+            add_labels=self._details.labels,
+            set_metadata=self._details.metadata,
+            ttl=options.ttl_seconds,
+        )
+        after = edit_version(context.backend, context.clock, before, change, author=self._details.author)
+        return after.notes != before.notes
 
     def _planned(self, content: ContentUpload) -> PushResult:
         latest, digest = self._upload.latest, content.content_digest().hex()

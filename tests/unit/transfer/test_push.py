@@ -11,11 +11,19 @@ import pytest
 from artifactstore.backend.wrappers.count import CountBackend
 from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.codec import Compression
-from artifactstore.errors import SourceChanged, SourceError, SourceNotFound, SourceUnreadable
+from artifactstore.errors import (
+    AliasProtected,
+    InvalidMetadata,
+    InvalidName,
+    SourceChanged,
+    SourceError,
+    SourceNotFound,
+    SourceUnreadable,
+)
 from artifactstore.keys import NAMES, PACKS, STORE, TRANSACTIONS, pack_key
 from artifactstore.manifest.paths import TEMPORARY_PREFIX
 from artifactstore.pack.format import ChunkKind, parse_pack
-from artifactstore.store import FollowLinks, OnError, PushOptions, PushResult, Store
+from artifactstore.store import FollowLinks, OnError, PushOptions, PushResult, Store, Strategy
 from artifactstore.testing.stores import (
     SMALL_CUT,
     Directory,
@@ -140,7 +148,7 @@ class TestUnchanged:
         with (tree / "b" / "large").open("r+b") as stream:
             stream.write(other)
         # A clock that was set back, say: all times are as they were.
-        monkeypatch.setattr(content_module, "scan", lambda *args, **kwargs: replace(scan(*args, **kwargs), found=before))
+        monkeypatch.setattr(content_module, "scan", lambda *args, **more: replace(scan(*args, **more), found=before))
         assert push(world, tree).action == "unchanged", "the limit that the docs state"
         reads.clear()
         assert push(world, tree, checksum=True).action == "committed"
@@ -157,7 +165,7 @@ class TestUnchanged:
         before = scan([place]).found
         push(world, place)
         # All its times stay as they are, as they do within one tick of the file system's clock.
-        monkeypatch.setattr(content_module, "scan", lambda *args, **kwargs: replace(scan(*args, **kwargs), found=before))
+        monkeypatch.setattr(content_module, "scan", lambda *args, **more: replace(scan(*args, **more), found=before))
         for content in (b"two", b"six"):
             (place / "fresh").write_bytes(content)
             assert push(world, place).action == "committed"
@@ -591,3 +599,62 @@ def test_store_closed_in_the_middle_is_no_version(world: StoreWorld, tree: Path)
     with pytest.raises(RuntimeError):
         store.push(tree, "n")
     assert not world.live("n")
+
+
+class TestNotes:
+    def test_an_unchanged_push_notes_on_the_version_that_stands_what_it_was_asked(
+        self, world: StoreWorld, tree: Path
+    ) -> None:
+        push(world, tree, message="first", labels=("a",), metadata={"x": 1})
+        again = push(world, tree, message="second", labels=("b",), metadata={"y": 2}, ttl_seconds=60.0)
+        assert (again.action, again.version, again.edited) == ("unchanged", "n:v1", True)
+        with world.store() as store:
+            info = store.show("n")
+        assert (info.message, info.labels, dict(info.metadata)) == ("first", ("a", "b"), {"x": 1, "y": 2})
+        assert info.expires
+
+    def test_the_same_push_again_notes_nothing(self, world: StoreWorld, tree: Path) -> None:
+        push(world, tree, message="m", labels=("a",), metadata={"x": 1})
+        keys = set(world.memory.keys())
+        assert not push(world, tree, message="m", labels=("a",), metadata={"x": 1}).edited
+        assert not push(world, tree, message="other").edited
+        assert set(world.memory.keys()) == keys
+
+    def test_a_skipped_push_notes_nothing(self, world: StoreWorld, tree: Path) -> None:
+        push(world, tree)
+        skipped = push(world, tree, strategy=Strategy.SKIP, labels=("a",))
+        assert (skipped.action, skipped.edited) == ("skipped", False)
+
+    @pytest.mark.parametrize(
+        "wrong", [{"metadata": {"x": float("nan")}}, {"metadata": {"x": "y" * (1 << 20)}}, {"labels": ("no label",)}]
+    )
+    def test_what_can_not_be_noted_is_refused_before_anything_is_asked(
+        self, world: StoreWorld, tree: Path, wrong: dict[str, object]
+    ) -> None:
+        count = CountBackend(world.memory)
+        with pytest.raises((InvalidMetadata, InvalidName)):
+            push(world, tree, through=count, **wrong)
+        assert not [key for key in set(world.memory.keys()) if key != STORE]
+
+
+class TestProtection:
+    def test_an_alias_that_is_protected_does_not_move_with_a_push(self, world: StoreWorld, tree: Path) -> None:
+        push(world, tree, aliases=("prod",))
+        with world.store() as store:
+            store.protect_alias("n", "prod")
+        push(world, tree, aliases=("prod",))  # it points there already
+        edit_tree(tree, {b"new": b"new"})
+        keys = set(world.memory.keys())
+        with pytest.raises(AliasProtected, match="prod"):
+            push(world, tree, aliases=("prod",))
+        assert set(world.memory.keys()) == keys
+
+    def test_replace_does_not_delete_what_a_protected_alias_points_to(self, world: StoreWorld, tree: Path) -> None:
+        push(world, tree, aliases=("prod",))
+        with world.store() as store:
+            store.protect_alias("n", "prod")
+        edit_tree(tree, {b"new": b"new"})
+        keys = set(world.memory.keys())
+        with pytest.raises(AliasProtected, match="prod"):
+            push(world, tree, strategy=Strategy.REPLACE)
+        assert set(world.memory.keys()) == keys
