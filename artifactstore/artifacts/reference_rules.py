@@ -155,7 +155,8 @@ def shown(uri: str) -> str:
         return "the URI"
     authority = re.split(r"[/?#]", match.group(2), maxsplit=1)[0]
     host = authority.rpartition("@")[2]
-    return f"{match.group(1).lower()}://{host if host.isprintable() else ''}{'/…' if host else '…'}"
+    is_plain = host.isprintable() and "%" not in host
+    return f"{match.group(1).lower()}://{host}/…" if is_plain and host else f"{match.group(1).lower()}://…"
 
 
 def _split(uri: str) -> tuple[str, str]:
@@ -222,7 +223,7 @@ def _is_pinned_name(text: str) -> bool:
 
 def _secret(uri: str, problem: str) -> ReferenceNotAllowed:
     return ReferenceNotAllowed(
-        f"{shown(uri)} {problem}, and a store keeps none",
+        f"{uri.partition('://')[0].lower()}://… {problem}, and a store keeps none",
         next_step="Take it out; credentials are given by the environment, or as storage options, when it is read.",
     )
 

@@ -70,11 +70,11 @@ class WebServer:
 
 
 @contextlib.contextmanager
-def serve(host: str = "127.0.0.1") -> Iterator[WebServer]:
+def serve(host: str = "127.0.0.1", port: int = 0) -> Iterator[WebServer]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             answer = web.answer(Request(method=self.command, path=self.path, headers=dict(self.headers)))
             self.send_response(answer.status)
             for name, value in answer.headers.items():
@@ -88,12 +88,12 @@ def serve(host: str = "127.0.0.1") -> Iterator[WebServer]:
                 with contextlib.suppress(OSError):
                     self.wfile.write(answer.body[: answer.cut_after])
 
-        do_HEAD = do_GET  # noqa: N815
+        do_HEAD = do_GET
 
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer((host, 0), Handler)
+    server = ThreadingHTTPServer((host, port), Handler)
     web = WebServer(server, host)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
