@@ -33,6 +33,7 @@ _CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (errors.ConfigurationError, ExitCode.USAGE),
     (errors.InvalidName, ExitCode.USAGE),
     (errors.InvalidExpression, ExitCode.USAGE),
+    (errors.LockFileError, ExitCode.USAGE),
     (errors.ReferenceNotAllowed, ExitCode.USAGE),
     (errors.InvalidMetadata, ExitCode.USAGE),
     (click.ClickException, ExitCode.USAGE),

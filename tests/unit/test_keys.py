@@ -9,6 +9,7 @@ from artifactstore.digest import Digest, PackId
 from artifactstore.errors import InvalidName
 from artifactstore.keys import (
     MAX_KEY_BYTES,
+    LabelHint,
     NameKeys,
     SlotObject,
     TxId,
@@ -17,6 +18,8 @@ from artifactstore.keys import (
     item_record_key,
     items_prefix,
     label_key,
+    label_prefix,
+    labelled_prefix,
     landmark_key,
     landmark_prefix,
     moved_key,
@@ -24,9 +27,11 @@ from artifactstore.keys import (
     pack_key,
     parse_counted,
     parse_item_record,
+    parse_label_key,
     parse_pack_key,
     parse_run_key,
     parse_slot_key,
+    parse_slot_object_key,
     parse_tx_id,
     parse_version_key,
     root_key,
@@ -188,3 +193,59 @@ def test_records_about_what_is_in_a_folder_have_one_spelling(folder: str, item: 
 )  # fmt: skip
 def test_foreign_objects_among_records_about_folders_are_none(text: str) -> None:
     assert parse_item_record(text) is None
+
+
+def test_label_keys_come_back_from_a_listing() -> None:
+    for name, slot, number, on in (("a", 1, 0, True), ("team/sub/model", 12, 3, False)):
+        key = label_key("good", Name(name), slot, number, on=on)
+        assert parse_label_key(key) == LabelHint("good", Name(name), slot, number, on)
+        assert key.startswith(labelled_prefix("good", Name(name), slot))
+        assert key.startswith(label_prefix("good", Name(name).folder))
+        assert key.startswith(label_prefix("good"))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "labels/good/@a/9999999999999998-1/9999999999999999-0",
+        "labels/good/@a/9999999999999998-1/9999999999999999-0.maybe",
+        "labels/good/@a/9999999999999998-1/9999999999999999-1.on",
+        "labels/good/@a/9999999999999998-01/9999999999999999-0.on",
+        "labels/good/@a/x/9999999999999998-1/9999999999999999-0.on",
+        "labels/good/a/9999999999999998-1/9999999999999999-0.on",
+        "labels/good/te@m/@a/9999999999999998-1/9999999999999999-0.on",
+        "labels/good/.jobs/@a/9999999999999998-1/9999999999999999-0.on",
+        "names/good/@a/9999999999999998-1/9999999999999999-0.on",
+        "labels/good",
+    ],
+)
+def test_foreign_objects_are_no_label_hints(key: str) -> None:
+    assert parse_label_key(key) is None
+
+
+def test_objects_of_slots_come_back_from_a_listing_of_all_names() -> None:
+    for text in ("a", "team/sub/model"):
+        name = Name(text)
+        keys = NameKeys(name)
+        assert parse_slot_object_key(keys.slot(7)) == (name, 7, SlotObject.RECORD)
+        assert parse_slot_object_key(keys.tombstone(7)) == (name, 7, SlotObject.TOMBSTONE)
+        assert parse_slot_object_key(keys.edited(7)) == (name, 7, SlotObject.EDITED)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "names/@a/v/9999999999999998-1.other",
+        "names/@a/v/9999999999999998-2",
+        "names/@a/v/x",
+        "names/@a/alias/prod/9999999999999998-1",
+        "names/@a/meta/9999999999999998-1/9999999999999998-1",
+        "names/.jobs/j/dir/@k/v/9999999999999998-1",
+        "names/a/v/9999999999999998-1",
+        "names/te@m/v/9999999999999998-1",
+        "names/@/v/9999999999999998-1",
+        "names/.folder/@c/9999999999999998-1.removed",
+    ],
+)
+def test_other_objects_below_names_are_no_objects_of_slots(key: str) -> None:
+    assert parse_slot_object_key(key) is None
