@@ -54,7 +54,7 @@ from artifactstore.transfer.compare import local_entries
 from artifactstore.transfer.compose import Composition
 from artifactstore.transfer.content import Composed, Content, Source, Trees
 from artifactstore.transfer.context import Reuse, StoreContext
-from artifactstore.transfer.found import FollowLinks, Notice, OnError, Scan, ScanOptions
+from artifactstore.transfer.found import FollowLinks, Found, Notice, OnError, Scan, ScanOptions
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import author
@@ -260,10 +260,12 @@ class Store:
             As `transfer.push.push`.
         """
         target = Name(name)
-        check_sources([part.source for part in composition.placed], store_path=self._path)
+        trees = [part for part in composition.placed if not isinstance(part.added, Found)]
+        folders = {os.path.dirname(part.source) for part in composition.placed if isinstance(part.added, Found)}
+        check_sources([*(part.source for part in trees), *folders], store_path=self._path)
         own: list[Notice] = []
-        placed = []
-        for part in composition.placed:
+        placed = [part for part in composition.placed if isinstance(part.added, Found)]
+        for part in trees:
             inside = store_in_sources([part.source], store_path=self._path)
             own += (Notice(os.path.join(part.path, notice.path), notice.reason) for notice in inside)
             placed.append(replace(part, exclude=(*part.exclude, *exclusions(inside))) if inside else part)

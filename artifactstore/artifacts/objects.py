@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -79,14 +80,14 @@ class Additions:
         self._claim(_paths_below(path, added), shown(source))
         self.placed.append(replace(part, path=path, added=added))
 
-    def add_reference(self, path: bytes, target: ReferenceTarget) -> None:
-        """Note a reference.
+    def add_references(self, targets: Mapping[bytes, ReferenceTarget], origin: str) -> None:
+        """Note references, all of them or none.
 
         Raises:
-            PathExists: Something was added for this path already.
+            PathExists: Something was added for one of the paths already.
         """
-        self._claim([path], target.uri)
-        self.references[path] = target
+        self._claim(list(targets), origin)
+        self.references.update(targets)
 
     def check_free(self, path: bytes) -> None:
         """Raises:
@@ -224,8 +225,8 @@ def _file_row(source: bytes, path: bytes) -> Found:
         raise missing_source(source) from error
     except OSError as error:
         raise source_error(error, source, doing="looking at") from error
-    if not os.path.isfile(source):
-        what = "is a directory: add it with add_dir" if os.path.isdir(source) else "is not a regular file"
+    if not stat.S_ISREG(looked.st_mode):
+        what = "is a directory: add it with add_dir" if stat.S_ISDIR(looked.st_mode) else "is not a regular file"
         raise SourceError(f"{shown(source)} {what}", where=shown(source))
     if not os.access(source, os.R_OK):
         raise SourceUnreadable(f"{shown(source)} can't be read", where=shown(source))

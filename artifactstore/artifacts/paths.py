@@ -27,9 +27,14 @@ def object_path(source: str | bytes | os.PathLike[str] | os.PathLike[bytes], obj
     given = os.fsencode(obj_path) if obj_path else b""
     path = given.lstrip(b"/")
     if not path or path.endswith(b"/"):
-        name = posixpath.basename(os.path.abspath(os.fsencode(source)))
+        name = _own_name(os.fsencode(source))
         path = path.rstrip(b"/") + b"/" + name if path.rstrip(b"/") else name
     return check_object_path(path)
+
+
+def _own_name(source: bytes) -> bytes:
+    name = posixpath.basename(source)
+    return posixpath.basename(os.path.abspath(source)) if name in (b"", b".", b"..") else name
 
 
 def directory_path(source: str | bytes | os.PathLike[str] | os.PathLike[bytes], obj_path: str | bytes | None) -> bytes:

@@ -6,8 +6,8 @@ from typing import Any, TypedDict, Unpack
 import click
 
 from artifactstore.artifacts.locking import LOCK_FILE, pull_lock
-from artifactstore.cli.assignments import metadata_option
 from artifactstore.cli.command import command, current
+from artifactstore.cli.describing import Description, description_options
 from artifactstore.cli.output import human_bytes, human_count, json_text, print_json, printable, say, shown_path
 from artifactstore.cli.session import (
     expired_option,
@@ -17,7 +17,6 @@ from artifactstore.cli.session import (
     settings,
     showing_progress,
     size_option,
-    ttl_option,
 )
 from artifactstore.cli.views import pull_fields, push_fields
 from artifactstore.codec import Compression
@@ -31,7 +30,6 @@ from artifactstore.transfer.pull import PullResult
 from artifactstore.transfer.push import PushOptions, PushResult
 
 _SHOWN_PATHS = 20
-_LONGEST_MESSAGE_BYTES = 64 << 10
 
 
 class _Effort(TypedDict):
@@ -40,15 +38,8 @@ class _Effort(TypedDict):
     max_memory: int | None
 
 
-class _PushArguments(_Effort):
+class _PushArguments(_Effort, Description):
     paths: tuple[str, ...]
-    message: str
-    aliases: tuple[str, ...]
-    labels: tuple[str, ...]
-    metadata: dict[str, object]
-    ttl: float | None
-    made_from: tuple[str, ...]
-    strategy: str
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     follow_symlinks: bool
@@ -90,25 +81,7 @@ def _open(given: _Effort) -> Store:
 
 @command("push")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH... NAME")
-@click.option("-m", "--message", default="", help="What this version is.")
-@click.option("--alias", "aliases", multiple=True, metavar="ALIAS", help="Move this alias to the version; repeatable.")
-@click.option("--label", "labels", multiple=True, metavar="LABEL", help="Put a label on the version; repeatable.")
-@click.option(
-    "--metadata",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=metadata_option,
-    help="Metadata: VALUE is JSON where it is JSON, else text; @FILE takes all keys of a JSON file; repeatable.",
-)
-@click.option("--ttl", callback=ttl_option, metavar="TTL", help="Let the version expire after 30d, 12h, 90m; or never.")
-@click.option("--made-from", multiple=True, metavar="REF", help="A version that this one is made from; repeatable.")
-@click.option(
-    "--strategy",
-    type=click.Choice([s.value for s in Strategy]),
-    default=Strategy.VERSION.value,
-    show_default=True,
-    help="What to do when the name has a version.",
-)
+@description_options
 @click.option("--include", multiple=True, metavar="PATTERN", help="Take only what matches (gitignore rules).")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches (gitignore rules).")
 @click.option("--follow-symlinks", is_flag=True, help="Store what links point to, not the links.")
@@ -133,8 +106,6 @@ def push(**given: Unpack[_PushArguments]) -> None:
     """
     if len(given["paths"]) < 2:
         raise click.UsageError("push needs a path and then a name", click.get_current_context())
-    if len(given["message"].encode("utf-8", "replace")) > _LONGEST_MESSAGE_BYTES:
-        raise click.UsageError("the message is over 64 KiB long", click.get_current_context())
     *sources, name = given["paths"]
     options = _push_options(given)
     with _open(given) as store, showing_progress() as progress:
@@ -178,12 +149,16 @@ def push_line(result: PushResult) -> str:
     what = {
         "committed": f"{result.version}: {content}; {moved}{packs}",
         "replaced": f"{result.version}: {content}; {moved}{packs}; {len(result.replaced):,} replaced",
-        "unchanged": f"{result.version}: unchanged, no new version ({content})",
+        "unchanged": f"{result.version}: unchanged, no new version ({content}){_noted(result)}",
         "skipped": f"{result.version} exists: skipped, no new version",
         "planned": f"{result.name}: {content}; {moved}. Dry run: nothing was written",
     }[result.action]
     aliases = f"; alias {', '.join(result.aliases)}" if result.aliases else ""
     return printable(what + aliases)
+
+
+def _noted(result: PushResult) -> str:
+    return "; labels, metadata or time-to-live noted on it" if result.edited else ""
 
 
 @command("pull")

@@ -24,10 +24,10 @@ def show(name: str) -> None:
     if current().json:
         print_json("show", {"version": version_fields(info)})
     else:
-        print_table([(label, printable(value)) for label, value in _rows(info) if value])
+        print_table([(label, printable(value)) for label, value in version_rows(info) if value])
 
 
-def _rows(info: VersionInfo) -> list[tuple[str, str]]:
+def version_rows(info: VersionInfo) -> list[tuple[str, str]]:
     git = info.git
     return [
         ("version", info.version),

@@ -97,6 +97,7 @@ def push_fields(result: PushResult) -> dict[str, object]:
         "notices": [{**json_path(notice.path), "reason": json_text(notice.reason)} for notice in result.notices],
         "pack_count": result.pack_count,
         "small_pack_count": result.small_pack_count,
+        "edited": result.edited,
     }
 
 

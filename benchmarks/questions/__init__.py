@@ -5,6 +5,7 @@ from typing import Final
 
 from harness.question import Question
 
+from questions.artifact import ArtifactQuestion
 from questions.local_ckpt import LOCAL_CKPT
 from questions.local_large import LOCAL_LARGE
 from questions.local_small import LOCAL_SMALL
@@ -20,5 +21,6 @@ QUESTIONS: Final[Sequence[Question]] = (
     S3_SMALL,
     StartQuestion(),
     RequestsQuestion(),
+    ArtifactQuestion(),
     LOCAL_LARGE,
 )
