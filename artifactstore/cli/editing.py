@@ -4,7 +4,7 @@ import click
 
 from artifactstore.cli.assignments import metadata_option
 from artifactstore.cli.command import command, current
-from artifactstore.cli.output import human_count, print_json, printable, say, short_date
+from artifactstore.cli.output import print_json, printable, say, short_date
 from artifactstore.cli.session import open_current
 from artifactstore.cli.views import version_fields
 from artifactstore.results import VersionInfo
@@ -35,7 +35,7 @@ def edit(  # noqa: PLR0913 - one for each option
     message: str | None,
     ttl: str | None,
 ) -> None:
-    """Change what is noted on a version: labels, metadata, message, time-to-live.
+    """Change labels, metadata, message or time-to-live of a version.
 
     Its content never changes. Without a version NAME is the newest one.
     """
@@ -61,7 +61,7 @@ def edit_line(info: VersionInfo) -> str:
     """What is noted on a version now, in one line."""
     parts = [
         f"labels {', '.join(info.labels)}" if info.labels else "no labels",
-        f"{human_count(len(info.metadata), 'key')} of metadata" if info.metadata else "no metadata",
+        f"metadata {', '.join(info.metadata)}" if info.metadata else "no metadata",
         f"expires {short_date(info.expires)}" if info.expires else "never expires",
     ]
     return printable(f"{info.version}: {'; '.join(parts)}")

@@ -18,6 +18,9 @@ EXAMPLES: dict[str, Exception] = {
     "PathNotFound": errors.PathNotFound("no path"),
     "Conflict": errors.Conflict("conflict"),
     "ObjectExists": errors.ObjectExists("k"),
+    "VersionExpired": errors.VersionExpired("n:v1 has expired", version="n:v1", expires="2026-01-31T08:00:00.000Z"),
+    "AliasProtected": errors.AliasProtected("alias prod of n is protected", aliases=["prod"]),
+    "InvalidMetadata": errors.InvalidMetadata("metadata.loss: JSON has no nan"),
     "VersionExists": errors.VersionExists("a has a version"),
     "DownloadConflict": errors.DownloadConflict("2 files", paths=[b"a", b"b\xff\x1b"]),
     "DestinationExists": errors.DestinationExists("it is a file"),
@@ -52,10 +55,10 @@ EXAMPLES: dict[str, Exception] = {
 CODES = {
     ExitCode.FAILURE: "ArtifactStoreError SourceError SourceUnreadable SourceChanged DestinationError "
     "ReferenceChanged ValueError OSError MemoryError",
-    ExitCode.USAGE: "SourceNotFound ConfigurationError ReferenceNotAllowed InvalidName UsageError",
-    ExitCode.NOT_FOUND: "NotFound ObjectNotFound StoreNotFound NameNotFound VersionDeleted PathNotFound ReferenceNotFound "
+    ExitCode.USAGE: "SourceNotFound ConfigurationError ReferenceNotAllowed InvalidName InvalidMetadata UsageError",
+    ExitCode.NOT_FOUND: "NotFound ObjectNotFound StoreNotFound NameNotFound VersionDeleted VersionExpired PathNotFound ReferenceNotFound "
     "ReferenceUnreachable ReferenceGone",
-    ExitCode.CONFLICT: "Conflict ObjectExists VersionExists DownloadConflict DestinationExists",
+    ExitCode.CONFLICT: "Conflict ObjectExists VersionExists AliasProtected DownloadConflict DestinationExists",
     ExitCode.CORRUPT: "CorruptData UnsafeManifest",
     ExitCode.STORAGE: "BackendError TransientBackendError StorePermissionDenied StoreOutOfSpace StoreReadOnly",
     ExitCode.UNKNOWN_COMMIT: "CommitStateUnknown",
@@ -105,6 +108,9 @@ def test_details_go_into_the_json() -> None:
     assert conflict["paths"] == [{"path": "a"}, {"path": "b\ufffd\x1b", "path_base64": "Yv8b"}]
     changed = json.loads(error_document(EXAMPLES["ReferenceChanged"]))["error"]
     assert (changed["old"], changed["new"]) == ({"etag": '"1"'}, {"etag": '"2"'})
+    expired = json.loads(error_document(EXAMPLES["VersionExpired"]))["error"]
+    assert (expired["version"], expired["expires"]) == ("n:v1", "2026-01-31T08:00:00.000Z")
+    assert json.loads(error_document(EXAMPLES["AliasProtected"]))["error"]["aliases"] == ["prod"]
     corrupt = json.loads(error_document(EXAMPLES["CorruptData"]))["error"]
     assert (corrupt["key"], corrupt["byte_range"], corrupt["versions"]) == ("packs/x", [3, 9], ["a:v1"])
 
