@@ -23,6 +23,8 @@ from typing import IO, Any, Final, Self
 from artifactstore.artifacts.document import ArtifactDocument, parse_document, serialize_additions
 from artifactstore.artifacts.objects import Additions, ArtifactObject, object_fields, stored_object
 from artifactstore.artifacts.paths import check_object_path, directory_path, object_path
+from artifactstore.artifacts.reference_rules import rules_of
+from artifactstore.artifacts.references import Origins, resolve
 from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.errors import NameNotFound, PathNotFound
 from artifactstore.manifest.model import Entry
@@ -139,6 +141,35 @@ class Artifact:
             exclude=tuple(exclude),
             clock=SYSTEM_CLOCK,
         )
+
+    def add_reference(
+        self,
+        uri: str,
+        obj_path: str | None = None,
+        *,
+        digest: bool = False,
+        storage_options: Mapping[str, object] | None = None,
+    ) -> None:
+        """Add content that stays where it is: an object, or all below a prefix (docs/references.md).
+
+        It is looked at now; how it looks is what the version says of it.
+
+        Args:
+            uri: ``s3://``, ``https://``, ``file://``, …: what the settings allow. A directory, or a slash at the end,
+                stands for everything below.
+            obj_path: As of `add_file`, and for a prefix as of `add_dir`.
+            digest: Read all of it now, and note its digests: only they prove content for good.
+            storage_options: What fsspec opens it with. Kept nowhere.
+
+        Raises:
+            ReferenceNotAllowed: The settings do not allow it, or it holds credentials.
+            ReferenceNotFound: Nothing is there; `ReferenceUnreachable`: nobody knows.
+            InvalidPath, PathExists: As `add_file`.
+        """
+        options = {uri.partition(":")[0].lower(): storage_options} if storage_options else None
+        with Origins(rules_of(self.store, options=options)) as origins:
+            found = resolve(uri, origins, digest=digest)
+        self._additions.add_references(found.placed(obj_path), uri)
 
     @contextmanager
     def new_file(self, obj_path: str, mode: str = "wb", *, encoding: str | None = None) -> Iterator[IO[Any]]:

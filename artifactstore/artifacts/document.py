@@ -138,7 +138,7 @@ def _add(additions: Additions, addition: Addition) -> None:
                 source, path, include=addition.include, exclude=addition.exclude, clock=SYSTEM_CLOCK
             )
         case "reference":
-            additions.add_reference(path, _target(addition))
+            additions.add_references({path: _target(addition)}, _target(addition).uri)
         case "new_file":
             raise ValueError(f"{addition.path!r} was written with new_file: only an upload keeps it")
         case kind:

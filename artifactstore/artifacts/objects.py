@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from artifactstore.artifacts.reference_rules import check_credentials
 from artifactstore.clock import Clock
 from artifactstore.errors import PathExists, SourceError, SourceUnreadable
 from artifactstore.manifest.model import Entry, EntryKind, ReferenceTarget
@@ -84,8 +85,11 @@ class Additions:
         """Note references, all of them or none.
 
         Raises:
+            ReferenceNotAllowed: A URI holds credentials.
             PathExists: Something was added for one of the paths already.
         """
+        for target in targets.values():
+            check_credentials(target.uri)
         self._claim(list(targets), origin)
         self.references.update(targets)
 

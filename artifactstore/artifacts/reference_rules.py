@@ -21,9 +21,10 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from artifactstore.backend.s3_location import S3Location, parse_s3_url
-from artifactstore.config import Settings
+from artifactstore.config import Settings, load_settings
 from artifactstore.errors import InvalidName, ReferenceNotAllowed
 from artifactstore.names import parse_reference
+from artifactstore.store import Store
 
 MAX_URI_CHARACTERS: Final = 8192
 ARTIFACT_SCHEME: Final = "artifact"
@@ -108,6 +109,11 @@ def load_rules(
     )
 
 
+def rules_of(store: Store, *, options: Mapping[str, Mapping[str, object]] | None = None) -> ReferenceRules:
+    """The rules for references in an open store, by the settings of this process; arguments as `load_rules`."""
+    return load_rules(load_settings(), store_url=store.url, options=options)
+
+
 def _s3_options(location: S3Location) -> dict[str, object]:
     options: dict[str, object] = {}
     if location.endpoint_url:
@@ -140,7 +146,7 @@ def check_uri(uri: str, rules: ReferenceRules) -> str:
             f"references may not use {scheme}:// (allowed: {allowed})",
             next_step="Add it to `reference_schemes` in your settings file, if it is to be allowed.",
         )
-    _check_secrets(scheme, uri, rest)
+    check_credentials(uri)
     if "::" in (rest.partition("/")[2] if scheme in _HTTP else rest):
         raise ReferenceNotAllowed(f"{shown(uri)} has `::`, which chains one place behind another")
     if scheme in _HTTP:
@@ -177,7 +183,13 @@ def _split(uri: str) -> tuple[str, str]:
     return match.group(1).lower(), match.group(2)
 
 
-def _check_secrets(scheme: str, uri: str, rest: str) -> None:
+def check_credentials(uri: str) -> None:
+    """Refuse a URI that holds a user, a password, a signature or a key.
+
+    Raises:
+        ReferenceNotAllowed: It does. The message does not repeat it.
+    """
+    scheme, rest = _split(uri)
     if _has_userinfo(scheme, rest):
         raise _secret(uri, "holds a user or a password")
     query = rest.partition("?")[2]
