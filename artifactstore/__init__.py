@@ -91,6 +91,8 @@ if TYPE_CHECKING:
     from artifactstore.errors import VersionExists as VersionExists
     from artifactstore.errors import VersionExpired as VersionExpired
     from artifactstore.examination import examine as examine
+    from artifactstore.filesystem.system import ArtifactFileSystem as ArtifactFileSystem
+    from artifactstore.filesystem.system import open_filesystem as open_filesystem
     from artifactstore.manifest.diff import Change as Change
     from artifactstore.manifest.diff import ChangeKind as ChangeKind
     from artifactstore.manifest.model import Entry as Entry
@@ -176,6 +178,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "VersionExpired",
     ),
     "examination": ("examine",),
+    "filesystem.system": ("ArtifactFileSystem", "open_filesystem"),
     "manifest.diff": ("Change", "ChangeKind"),
     "manifest.model": ("Entry", "EntryKind"),
     "results": ("AliasInfo", "FolderItem", "RemoveOptions", "RemoveResult", "StatusReport", "Usage", "VersionInfo"),
