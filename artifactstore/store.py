@@ -366,16 +366,20 @@ class Store:
         """
         return self._catalog().version(parse_whole(reference))
 
-    def resolve(self, reference: str) -> VersionPin:
-        """Which version a reference means now, with the content digest that its root proves. Expired ones too.
+    def resolve(self, reference: str, *, allow_expired: bool = False) -> VersionPin:
+        """Which version a reference means now, with the content digest that its root proves.
 
         Raises:
             InvalidName: No reference, or one to a path inside a version.
             NameNotFound, VersionDeleted: There is no such version.
+            VersionExpired: Its time is over, and that was not allowed.
         """
         target = parse_whole(reference)
         self.record  # noqa: B018 - as for _catalog
-        version, root = open_version(self._backend, target.name, target.version, pool=self._requests)
+        readable_at = None if allow_expired else self._clock.now()
+        version, root = open_version(
+            self._backend, target.name, target.version, pool=self._requests, readable_at=readable_at
+        )
         return VersionPin(version=version.text, tx=version.tx, content=root.content_digest.hex())
 
     def find(

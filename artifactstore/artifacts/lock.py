@@ -18,6 +18,7 @@ import posixpath
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from artifactstore.digest import parse_digest
@@ -138,15 +139,16 @@ def normal_destination(text: str) -> str:
 
 def _check_apart(pins: Iterable[Pin]) -> None:
     """Refuse two destinations of which one is, or contains, the other: pulls would undo one another."""
-    taken = {pin.destination.casefold(): pin for pin in pins}
-    seen: set[str] = set()
-    for pin in pins:
-        place = pin.destination.casefold()
-        above = [place[:at] for at, character in enumerate(place) if character == "/"]
-        other = next((taken[each] for each in above if each in taken), taken[place] if place in seen else None)
-        if other is not None:
-            raise ValueError(f"{other.name} and {pin.name} would go to {other.destination} and {pin.destination}")
-        seen.add(place)
+    by_place = sorted(pins, key=_parts)
+    # Sorted by their parts, a place is followed at once by what lies in it.
+    for one, other in pairwise(by_place):
+        if _parts(other)[: len(_parts(one))] == _parts(one):
+            raise ValueError(f"{one.name} and {other.name} would go to {one.destination} and {other.destination}")
+
+
+def _parts(pin: Pin) -> list[str]:
+    """Of its destination. File systems that know no case take ``A`` and ``a`` for one place."""
+    return pin.destination.casefold().split("/")
 
 
 def plan_pins(lock: Lock, pins: Iterable[Pin]) -> tuple[Lock, tuple[PinChange, ...]]:

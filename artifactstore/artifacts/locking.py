@@ -126,7 +126,7 @@ def pull_lock(
         raise ValueError("a destination goes with one name")
     places = [destination if destination is not None else _place(path, pin) for pin in pins]
     for pin in pins:
-        _check_met(store, pin, path)
+        _check_met(store, pin, path, allow_expired=options.allow_expired)
     return tuple(
         store.pull(pin.reference, place, options=options, progress=progress)
         for pin, place in zip(pins, places, strict=True)
@@ -135,7 +135,7 @@ def pull_lock(
 
 def _pin(store: Store, reference: str, destination: str) -> Pin:
     parsed = parse_whole(reference)
-    found = store.resolve(reference)
+    found = store.resolve(reference, allow_expired=True)
     version = found.version.rpartition(":")[2]
     return Pin(
         name=parsed.name.text,
@@ -160,9 +160,9 @@ def _chosen(lock: Lock, names: Sequence[str], path: LockPath) -> tuple[Pin, ...]
     return tuple(pins)
 
 
-def _check_met(store: Store, pin: Pin, path: LockPath) -> None:
+def _check_met(store: Store, pin: Pin, path: LockPath, *, allow_expired: bool) -> None:
     try:
-        store.resolve(pin.reference)
+        store.resolve(pin.reference, allow_expired=allow_expired)
     except (NameNotFound, VersionDeleted) as error:
         raise PinNotMet(
             f"{pin.name} is pinned to the content of {pin.version} ({pin.content_digest[:12]}…): {error.what}",
