@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from artifactstore.manifest.diff import Change
 from artifactstore.names import Name, Slot
-from artifactstore.transaction.records import GitState, SlotRecord, VersionPin
+from artifactstore.transaction.records import GitState, SlotRecord, VersionPin, parse_expiry
 from artifactstore.transaction.versions import Edit
 
 
@@ -54,6 +54,10 @@ class VersionInfo:
     content_bytes: int = 0
     stored_bytes: int = 0
     new_bytes: int = 0
+
+    def has_expired(self, now_seconds: float) -> bool:
+        """Whether its time is over, at a time in seconds since the epoch."""
+        return bool(self.expires) and parse_expiry(self.expires) <= now_seconds
 
 
 def info_of_slot(

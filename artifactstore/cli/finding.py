@@ -1,7 +1,7 @@
 """``find``."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 
@@ -10,7 +10,7 @@ from artifactstore.cli.listing import Page
 from artifactstore.cli.output import human_bytes, print_json_items, print_table, printable, short_date
 from artifactstore.cli.session import open_current, showing_progress
 from artifactstore.cli.views import version_fields
-from artifactstore.clock import SYSTEM_CLOCK, timestamp
+from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.results import VersionInfo
 from artifactstore.transfer.progress import Progress
 
@@ -38,11 +38,11 @@ def find(
         found = store.find(labels=labels, where=where, folder=folder, after=after, progress=progress)
         page = Page(found, limit=limit, mark=lambda info: info.version)
         infos = _apart(page, progress)
+        now = SYSTEM_CLOCK.now()
         if current().json:
             asked = {"folder": folder, "labels": list(labels), "where": list(where)}
-            print_json_items("find", asked, map(version_fields, infos), closing=page.closing)
+            print_json_items("find", asked, (_fields(info, now) for info in infos), closing=page.closing)
             return
-        now = timestamp(SYSTEM_CLOCK.now())
         print_table((_row(info, now) for info in infos), header=_HEADER, right=frozenset({2}))
         page.say_next()
 
@@ -56,8 +56,12 @@ def _apart(page: Page[VersionInfo], progress: Progress) -> Iterable[VersionInfo]
     return infos
 
 
-def _row(info: VersionInfo, now: str) -> Sequence[str]:
-    expired = "(expired) " if info.expires and info.expires <= now else ""
+def _fields(info: VersionInfo, now_seconds: float) -> Mapping[str, object]:
+    return {**version_fields(info), "expired": info.has_expired(now_seconds)}
+
+
+def _row(info: VersionInfo, now_seconds: float) -> Sequence[str]:
+    expired = "(expired) " if info.has_expired(now_seconds) else ""
     return (
         printable(info.version),
         short_date(info.created),
