@@ -376,10 +376,14 @@ class _Mover:
         for version in _live(self.catalog, name.new):
             if _origin(version) == name.old:
                 _keep_first(name.copies, version)
-                pin = version.record.moved_from
-                if pin is not None and (first := name.copies[pin.tx]) != version:
-                    self._remove(version, first)
+                self._drop_second(name, version)
         name.live = _live(self.catalog, name.old)
+
+    def _drop_second(self, name: _Name, copy: Version) -> None:
+        pin = copy.record.moved_from
+        first = name.copies[pin.tx] if pin is not None else copy
+        if first.slot != copy.slot and first.record.content == copy.record.content:
+            self._remove(copy, first)
 
     def _check_copy(self, version: Version, copy: Version) -> None:
         backend = self.catalog.backend
