@@ -58,7 +58,7 @@ from artifactstore.transfer.found import FollowLinks, Found, Notice, OnError, Sc
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import author
-from artifactstore.transfer.pull import Destination, PullResult, pull
+from artifactstore.transfer.pull import Destination, PullResult, pull, synced_name
 from artifactstore.transfer.push import PushOptions, PushResult, push
 from artifactstore.transfer.scan import scan
 from artifactstore.tree import StoredTree
@@ -295,6 +295,17 @@ class Store:
         parsed = parse_reference(reference)
         check_destination(parsed, destination, store_path=self._path, deletes=options.delete)
         return pull(self._context(), parsed, destination, options=options, progress=progress)
+
+    def last_pulled(self, reference: str, directory: Destination, paths: Sequence[bytes] = ()) -> tuple[Entry, ...]:
+        """What a directory was last pulled, or pushed, as under a reference's name; empty where that is not known here.
+
+        Args:
+            paths: Those of `PullOptions`.
+        """
+        parsed = parse_reference(reference)
+        name = synced_name(parsed.name.text, b"//".join([parsed.path, *sorted(paths)]))
+        synced = self._state.synced(self.record.store_id_bytes, os.path.realpath(os.fsencode(directory)), name)
+        return (self._state.synced_entries(synced) or ()) if synced is not None else ()
 
     def open(self, reference: str, *, allow_expired: bool = False) -> io.BufferedReader:
         """One file of a version (``name:v3/path``) as a seekable stream, checked as it is read.

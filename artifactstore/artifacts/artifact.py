@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import IO, Any, Final, Self
 
 from artifactstore.artifacts.document import ArtifactDocument, parse_document, serialize_additions
+from artifactstore.artifacts.download import pull_with_references
 from artifactstore.artifacts.objects import Additions, ArtifactObject, object_fields, stored_object
 from artifactstore.artifacts.paths import check_object_path, directory_path, object_path
 from artifactstore.artifacts.reference_rules import rules_of
@@ -325,6 +326,7 @@ class Artifact:
         *,
         paths: Sequence[str] = (),
         conflict_strategy: str = "error",
+        references: bool = True,
         progress: Progress = NULL_PROGRESS,
     ) -> PullResult:
         """Bring the version, or some paths of it, to a directory.
@@ -333,15 +335,19 @@ class Artifact:
             dest: By default a directory called like the artifact.
             paths: Objects or directories of objects; they keep their paths.
             conflict_strategy: Where local files differ: ``error``, ``skip``, ``new``, ``replace`` (docs/download.md).
+            references: Fetch what references point to, and check it (docs/references.md); else they are left out.
 
         Raises:
             PathNotFound: One of the paths is not there.
+            ReferenceChanged, ReferenceUnreachable, ReferenceNotAllowed: A reference can't be fetched.
             As `Store.pull`.
         """
         options = PullOptions(
             strategy=_parse_conflict_strategy(conflict_strategy),
             paths=tuple(check_object_path(path.rstrip("/")) for path in paths),
         )
+        if references:
+            return pull_with_references(self.store, self._uploaded(), dest, options=options, progress=progress)
         return self.store.pull(self._uploaded(), dest, options=options, progress=progress)
 
     def open(self, path: str) -> io.BufferedReader:

@@ -14,6 +14,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -398,16 +399,38 @@ def fetch(target: ReferenceTarget, origins: Origins, write: Callable[[Buffer], o
         ReferenceUnreachable: The place did not answer, or not to the end.
     """
     reading = _Reading(target, write)
-    try:
+    with _gone_is_changed(target):
         after = origins.of(target.uri).read(
             target.uri, version_id=target.version_id, before=reading.begin, write=reading.write
         )
+    return reading.end(after)
+
+
+def check_unchanged(target: ReferenceTarget, origins: Origins) -> None:
+    """Find out without reading whether `fetch` can succeed. That it can is not promised.
+
+    Raises:
+        As `fetch`.
+    """
+    if target.version_id:
+        return  # that version may be there still, whatever came after it: `fetch` will tell
+    reading = _Reading(target, _ignore)
+    with _gone_is_changed(target):
+        found = origins.of(target.uri).look(target.uri)
+        if found.facts is None:
+            raise ReferenceNotFound("a prefix is there now, and it was an object", where=target.uri)
+    reading.begin(found.facts)
+
+
+@contextmanager
+def _gone_is_changed(target: ReferenceTarget) -> Iterator[None]:
+    try:
+        yield
     except ReferenceUnreachable:
         raise
     except ReferenceNotFound as error:
         old = _recorded(target)
         raise ReferenceGone(f"nothing is at {target.uri} any more", old=old, new={}, where=target.uri) from error
-    return reading.end(after)
 
 
 class _Reading:

@@ -5,6 +5,7 @@ from typing import Any, TypedDict, Unpack
 
 import click
 
+from artifactstore.artifacts.download import pull_with_references
 from artifactstore.artifacts.locking import LOCK_FILE, pull_lock
 from artifactstore.cli.command import command, current
 from artifactstore.cli.describing import Description, description_options
@@ -59,6 +60,7 @@ class _PullArguments(_Effort):
     strategy: str
     delete: bool
     confirm_delete: bool
+    references: bool
     durable: bool
     dry_run: bool
     allow_expired: bool
@@ -173,6 +175,7 @@ def _noted(result: PushResult) -> str:
 )
 @click.option("--delete", is_flag=True, help="Also remove files that were never in a version.")
 @click.option("--confirm-delete", is_flag=True, help="Let --delete remove more than half of what is here.")
+@click.option("--references", is_flag=True, help="Also fetch what references point to, and check it.")
 @click.option("--durable", is_flag=True, help="Force every file to disk before the end.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, write nothing.")
 @click.option("--lock", "locked", is_flag=True, help="Pull what the lock file pins: NAME, or without it everything.")
@@ -196,12 +199,15 @@ def pull(**given: Unpack[_PullArguments]) -> None:
     )
     name = given["name"]
     if given["locked"]:
+        if given["references"]:
+            raise click.UsageError("--references does not go with --lock", click.get_current_context())
         _pull_locked(given, options)
         return
     if name is None or given["lock_file"] is not None:
         raise click.UsageError("pull needs a name; --file goes with --lock", click.get_current_context())
     with _open(given) as store, showing_progress() as progress:
-        result = store.pull(name, given["destination"], options=options, progress=progress)
+        bring = pull_with_references if given["references"] else Store.pull
+        result = bring(store, name, given["destination"], options=options, progress=progress)
     if current().json:
         print_json("pull", pull_fields(result))
     elif not current().quiet:
@@ -235,7 +241,8 @@ def _show_pull(result: PullResult) -> None:
         beside = f": what came in is {shown_path(conflict.beside)}" if conflict.beside else ""
         say(f"conflict  {shown_path(conflict.path)}{beside}")
     if result.references:
-        note(f"{human_count(len(result.references), 'reference')} left out: their content is not in the store")
+        count = human_count(len(result.references), "reference")
+        note(f"{count} left out: their content is not in the store, and --references fetches it")
     say(pull_line(result))
 
 

@@ -256,6 +256,8 @@ class _Planner:
             fact = self._local.get(path)
             if fact is None or path in self._incoming or path in self._incoming_folders or self._is_settled(path):
                 continue
+            if entry.kind == EntryKind.REFERENCE:
+                continue  # its content never came from here: whoever fetched it decides
             if matches(fact, entry):
                 self._removals[path] = fact
             else:
