@@ -3,7 +3,8 @@
     condition   KEY OP VALUE         blanks around OP don't matter
     KEY         a field of `FIELDS`, or a path into the metadata: `metadata.train.acc`, or `train.acc` for short.
                 A part with dots, blanks or operators in it stands in double quotes: metadata."val.acc".
-                A part of digits is also the place in a list, counted from 0
+                A part of digits is also the place in a list, counted from 0. Where nothing is at the path, a key
+                `train.acc` of the metadata itself will do
     OP          = != < <= > >= ~     `~`: contains
     VALUE       the rest of the text; in double quotes (as in JSON) it is text, whatever it looks like
 
@@ -120,7 +121,7 @@ class Condition:
 
     def matches(self, info: VersionInfo) -> bool:
         """Whether a version is as this says."""
-        value = _of_field(info, self.field) if self.field else _at(info.metadata, self.path)
+        value = _of_field(info, self.field) if self.field else _of_metadata(info.metadata, self.path)
         return _compare(value, self.operator, self.operand)
 
 
@@ -245,6 +246,12 @@ def _of_field(info: VersionInfo, field: str) -> object:
         return info.slot
     value: object = getattr(info, field)
     return None if field in ("expires", "made_by") and not value else value
+
+
+def _of_metadata(metadata: Mapping[str, object], path: Sequence[str]) -> object:
+    """What lies at a path, or else under a key that is spelled like all of it (``--metadata train.acc=0.9``)."""
+    value = _at(metadata, path)
+    return metadata.get(".".join(path)) if value is None else value
 
 
 def _at(metadata: object, path: Sequence[str]) -> object:

@@ -27,6 +27,8 @@ METADATA: dict[str, Any] = {
     "name": "of metadata",
     "metadata": "deeper",
     "big": 2**63,
+    "flat.key": 1,
+    "train.lr": "hidden",
 }
 INFO = VersionInfo(
     name="team/model",
@@ -74,6 +76,8 @@ def matches(expression: str) -> bool:
         "tags.1 = 3",
         "train ~ lr",
         "train.lr < 0.001",
+        "flat.key = 1",
+        "metadata.flat.key = 1",
         'train."val.acc" = 0.5',
         'train."a b" = 1',
         'train."" = empty',
