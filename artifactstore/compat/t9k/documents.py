@@ -23,7 +23,8 @@ import yaml
 
 from artifactstore.compat.t9k.errors import InvalidArtifactFile
 
-MAX_METADATA_BYTES: Final = 1 << 20
+MAX_METADATA_BYTES: Final = 16 << 20
+"""Of a file that is read: its history grows with every upload."""
 MAX_REFERENCES_BYTES: Final = 64 << 20
 KIND: Final = "Artifact"
 _MAX_DEPTH: Final = 16

@@ -63,7 +63,7 @@ def login_failed(what: str, *, where: str, next_step: str) -> LoginFailed:
     return kind(what, where=where, next_step=next_step)
 
 
-class ArtifactNotFound(NotFound, RuntimeError, FileNotFoundError):
+class ArtifactNotFound(NotFound, FileNotFoundError, RuntimeError):
     """`load_artifact` found nothing, neither here nor in the store."""
 
 
@@ -78,7 +78,7 @@ class UnsafeArtifact(UnsafeManifest, RuntimeError):
     """A version in the store says something of itself that must not be followed."""
 
 
-class ArtifactFileMissing(NotFound, RuntimeError, FileNotFoundError):
+class ArtifactFileMissing(NotFound, FileNotFoundError, RuntimeError):
     """A directory without the `metadata.yaml` of an Artifact."""
 
     default_next_step = "Load a directory that em.create_artifact made; its name ends with a date and six characters."
@@ -91,7 +91,7 @@ class InvalidArtifactFile(ArtifactStoreError, ValueError):
     default_next_step = "Correct the file, or restore it from a copy."
 
 
-class SourceMissing(SourceNotFound, RuntimeError, FileNotFoundError):
+class SourceMissing(SourceNotFound, FileNotFoundError, RuntimeError):
     """What is to be added is not there, or is not of the kind."""
 
 

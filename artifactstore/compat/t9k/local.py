@@ -39,13 +39,14 @@ from artifactstore.compat.t9k.errors import (
     SourceOverlaps,
 )
 from artifactstore.compat.t9k.naming import METADATA_FILE, REFERENCES_FILE, checked_object_path
-from artifactstore.errors import InvalidName
+from artifactstore.errors import InvalidMetadata, InvalidName
 from artifactstore.manifest.paths import TEMPORARY_PREFIX
 
 PARENT_VARIABLE: Final = "EM_ARTIFACT_PARENT_DIR"
 DEFAULT_PARENT: Final = ".em/artifacts"
 _TEMPORARY: Final = TEMPORARY_PREFIX.decode()
 _HASH_BYTES: Final = 1 << 20
+_MAX_NEW_BYTES: Final = 4 << 20
 _OCCUPIED: Final = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
 
 
@@ -73,7 +74,11 @@ class LocalDirectory:
 
         Raises:
             LocalError: It can't be made.
+            ValueError: Labels and description are longer than can ever be read or uploaded.
         """
+        body = format_document(metadata.to_dict())
+        if len(body) > _MAX_NEW_BYTES:
+            raise InvalidMetadata(f"labels and description make a file of {len(body)} bytes. Nothing was written.")
         staging = os.path.join(os.path.dirname(self.path), self._temporary_name())
         with writing(self.path):
             if os.path.lexists(self.path):
@@ -81,7 +86,7 @@ class LocalDirectory:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
             os.mkdir(staging)
             try:
-                self._write(os.path.join(staging, METADATA_FILE), format_document(metadata.to_dict()))
+                self._write(os.path.join(staging, METADATA_FILE), body)
                 os.rename(staging, self.path)
             except OSError as error:
                 if error.errno not in _OCCUPIED:
@@ -145,16 +150,39 @@ class LocalDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else changes the documents meanwhile, as far as they lock, too."""
+        """Nobody else changes the documents, or is adding something, meanwhile."""
+        with self._lock(fcntl.LOCK_EX):
+            yield
+
+    @contextlib.contextmanager
+    def adding(self) -> Iterator[None]:
+        """Temporary files that are there now are in use."""
+        with self._lock(fcntl.LOCK_SH):
+            yield
+
+    @contextlib.contextmanager
+    def _lock(self, operation: int) -> Iterator[None]:
         with writing(self.path):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            # A file system without locks has no harm from going on: a record of the history may be lost.
+            # On a file system without locks it goes on: at worst a record of the history is lost, or an add fails.
             with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                fcntl.flock(descriptor, operation)
             yield
         finally:
             os.close(descriptor)
+
+    def remove_leftovers(self) -> None:
+        """Remove temporary files of calls that were killed: no version could have them.
+
+        Raises:
+            LocalError: One can't be removed.
+        """
+        with self.locked(), writing(self.path):
+            for folder, directories, files in os.walk(self.path):
+                for name in [name for name in (*directories, *files) if name.startswith(_TEMPORARY)]:
+                    _remove(os.path.join(folder, name))
+                directories[:] = [name for name in directories if not name.startswith(_TEMPORARY)]
 
     def read_document(self, name: str, *, max_bytes: int) -> dict[str, Node] | None:
         """A document of the directory; None where it is not there."""
@@ -229,7 +257,7 @@ class LocalDirectory:
             SourceMissing, SourceDenied, SourceMoved, LocalError: As `copy_file`. Nothing was changed.
         """
         self._check_places([], [path])
-        with self._temporary() as temporary:
+        with self.adding(), self._temporary() as temporary:
             size = copy_file(source, temporary)
             self._land(temporary, path)
         return size
@@ -259,7 +287,7 @@ class LocalDirectory:
         targets = [checked_object_path(start + below) for below, _ in tree.files]
         check_free(targets, taken)
         self._check_places(directories, targets)
-        with self._temporary() as staging, writing(staging):
+        with self.adding(), self._temporary() as staging, writing(staging):
             os.mkdir(staging)
             for below in tree.directories:
                 os.mkdir(os.path.join(staging, below))
@@ -335,14 +363,18 @@ class LocalDirectory:
         try:
             yield path
         finally:
-            if os.path.isdir(path):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
+            with contextlib.suppress(OSError):
+                _remove(path)
 
     def _temporary_name(self) -> str:
         return _TEMPORARY + self.clock.random_bytes(8).hex()
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def check_free(paths: Iterable[str], references: Mapping[str, str]) -> None:

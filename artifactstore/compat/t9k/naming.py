@@ -82,7 +82,8 @@ def object_path(source: str, given: str | None) -> str:
         InvalidPath: Outside of the Artifact, or of a form that no version can hold.
         ReservedPath: The local layout has a file of its own there.
     """
-    return checked_object_path(_resolved(source, given), given=given)
+    path = _resolved(source, given) or os.path.basename(source)  # as `cp file .` has it
+    return checked_object_path(path, given=given)
 
 
 def directory_path(source: str, given: str | None) -> str:

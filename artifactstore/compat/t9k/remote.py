@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from artifactstore.artifacts.folders import folder_exists, make_folder
 from artifactstore.compat.t9k.documents import Metadata, metadata_from
 from artifactstore.compat.t9k.errors import (
     ArtifactExists,
@@ -33,7 +34,7 @@ from artifactstore.compat.t9k.naming import (
 from artifactstore.compat.t9k.session import Session
 from artifactstore.errors import InvalidName, NameNotFound, StoreNotFound, VersionDeleted, VersionExists
 from artifactstore.manifest.model import EntryKind, ReferenceTarget
-from artifactstore.manifest.paths import TEMPORARY_PREFIX, shown
+from artifactstore.manifest.paths import shown
 from artifactstore.names import check_alias, parse_reference
 from artifactstore.results import VersionInfo
 from artifactstore.store import Store
@@ -51,7 +52,7 @@ _MAX_ATTEMPTS: Final = 10
 _MAX_MESSAGE_BYTES: Final = 64 << 10
 _MAX_HISTORY: Final = 100
 # The last pattern that matches decides: everything, whatever an .artifactignore says, but what is not an object.
-_EXCLUDE: Final = ("!*", f"/{METADATA_FILE}", f"/{REFERENCES_FILE}", f"{TEMPORARY_PREFIX.decode()}*")
+_EXCLUDE: Final = ("!*", f"/{METADATA_FILE}", f"/{REFERENCES_FILE}")
 _log = logging.getLogger(__name__)
 
 
@@ -109,13 +110,15 @@ def upload(session: Session, item: Item, target: Target) -> dict[str, str] | Non
         As `Store.push_composition`.
     """
     folder = store_folder(target.folder)
-    _check_folder(session, target, folder)
+    is_missing = _is_missing(session, target, folder)
     below = f"{folder}/" if folder else ""
     placed = _place(session.store, item, target, below)
     if placed is None:
         return None
     for notice in placed.notices:
         _log.warning("not uploaded: %s", notice)
+    if is_missing:
+        make_folder(session.store, folder)  # so that it stays when this Artifact goes
     return {
         "action": "upload",
         "timestamp": item.moment,
@@ -125,18 +128,21 @@ def upload(session: Session, item: Item, target: Target) -> dict[str, str] | Non
     }
 
 
-def _check_folder(session: Session, target: Target, folder: str) -> None:
-    if target.make_folder or folder in ("", session.user, f"{session.user}/{DEFAULT_FOLDER}"):
-        return
-    above, _, _ = folder.rpartition("/")
+def _is_missing(session: Session, target: Target, folder: str) -> bool:
+    """Whether the folder is to be made.
+
+    Raises:
+        FolderNotFound: It is not there, and may not be.
+    """
+    if folder in ("", session.user, f"{session.user}/{DEFAULT_FOLDER}"):
+        return False
     try:
-        if next(session.store.list(folder), None) is not None:
-            return
-        if any(item.is_folder and item.name == folder for item in session.store.list(above)):
-            return
-    except (NameNotFound, StoreNotFound):
-        pass
-    raise FolderNotFound(f"Folder does not exist: '{target.folder}'")
+        is_there = folder_exists(session.store, folder)
+    except StoreNotFound:
+        is_there = False  # in the end the push says so, or makes it
+    if not is_there and not target.make_folder:
+        raise FolderNotFound(f"Folder does not exist: '{target.folder}'")
+    return not is_there
 
 
 def _place(store: Store, item: Item, target: Target, below: str) -> PushResult | None:

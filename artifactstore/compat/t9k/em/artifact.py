@@ -1,5 +1,6 @@
 """The Artifact of t9k: files and references in a local directory, uploaded to a store and loaded from one."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -229,6 +230,7 @@ class Artifact:
         target = remote.Target(
             folder=remote_path(os.fspath(folder), user=login.user), make_folder=make_folder, strategy=strategy
         )
+        self._place.remove_leftovers()
         record = remote.upload(login, item, target)
         if record is not None:
             self._remember(record)
@@ -280,7 +282,8 @@ class Artifact:
             local = os.path.join(parent_directory(os.environ), found.metadata.alternative_name)
             place = LocalDirectory(path=os.path.abspath(local), clock=SYSTEM_CLOCK)
             history = _history(place, found.metadata)
-            remote.fetch(login, found, place.path)
+            with place.adding() if os.path.isdir(place.path) else contextlib.nullcontext():
+                remote.fetch(login, found, place.path)
         except (NotFound, InvalidName) as error:
             raise _not_found(path, error) from error
         place.write_references(found.references)
