@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from artifactstore.artifacts.artifact import Artifact as Artifact
     from artifactstore.artifacts.artifact import create_artifact as create_artifact
     from artifactstore.artifacts.artifact import load_artifact as load_artifact
+    from artifactstore.artifacts.download import pull_with_references as pull_with_references
     from artifactstore.artifacts.folders import FolderRemoval as FolderRemoval
     from artifactstore.artifacts.folders import delete_folder as delete_folder
     from artifactstore.artifacts.folders import folder_exists as folder_exists
@@ -43,6 +44,14 @@ if TYPE_CHECKING:
     from artifactstore.artifacts.moves import VersionMove as VersionMove
     from artifactstore.artifacts.moves import move as move
     from artifactstore.artifacts.objects import ArtifactObject as ArtifactObject
+    from artifactstore.artifacts.pinning import pin as pin
+    from artifactstore.artifacts.pinning import unpin as unpin
+    from artifactstore.artifacts.pinning import verify_references as verify_references
+    from artifactstore.artifacts.reference_rules import ReferenceRules as ReferenceRules
+    from artifactstore.artifacts.references import Drift as Drift
+    from artifactstore.artifacts.references import DriftState as DriftState
+    from artifactstore.artifacts.references import FieldChange as FieldChange
+    from artifactstore.artifacts.references import Proof as Proof
     from artifactstore.backend.doctor import Advice as Advice
     from artifactstore.backend.doctor import DoctorReport as DoctorReport
     from artifactstore.backend.doctor import Finding as Finding
@@ -131,6 +140,10 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "artifacts.lineage": ("LineageDirection", "LineageEdge", "LineageGraph", "LineageNode", "lineage"),
     "artifacts.lineage_pictures": ("lineage_fields", "lineage_graphviz", "lineage_mermaid", "lineage_text"),
     "artifacts.moves": ("MoveResult", "NameMove", "VersionMove", "move"),
+    "artifacts.download": ("pull_with_references",),
+    "artifacts.pinning": ("pin", "unpin", "verify_references"),
+    "artifacts.reference_rules": ("ReferenceRules",),
+    "artifacts.references": ("Drift", "DriftState", "FieldChange", "Proof"),
     "backend.doctor": ("Advice", "DoctorReport", "Finding", "Verdict"),
     "codec": ("Compression",),
     "errors": (

@@ -33,6 +33,7 @@ FILE_ALLOWED = (
     "compat/t9k/local.py",
 )
 # They answer "not there" and "empty" for what they could not read (fault 100).
+FSSPEC_USERS = ("backend/fsspec.py", "artifacts/fsspec_origin.py", "artifacts/http_origin.py")
 SWALLOWING = {"exists", "find", "walk", "isfile", "isdir", "glob", "lexists", "du", "expand_path"}
 FSSPEC_SHOWN = ("filesystem/system.py", "filesystem/file.py")
 LAZY_TABLES = ("backend/table.py", "cli/lazy.py", "cli/main.py", "__init__.py")
@@ -122,8 +123,8 @@ def test_only_the_layers_that_do_io_open_files(path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_fsspec_is_used_by_its_backend_alone_and_never_by_the_methods_that_swallow_errors(path: pathlib.Path) -> None:
-    is_backend = name_of(path) == "backend/fsspec.py"
+def test_fsspec_is_used_where_storage_is_opened_and_never_by_the_methods_that_swallow_errors(path: pathlib.Path) -> None:
+    is_backend = name_of(path) in FSSPEC_USERS
     imports = [node for node in nodes(path) if any(name.split(".")[0] in ("fsspec", "s3fs") for name in imported(node))]
     if name_of(path) in FSSPEC_SHOWN:
         return  # one of them itself, with its own `exists` and `find`: they swallow nothing

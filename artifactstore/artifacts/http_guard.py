@@ -5,7 +5,6 @@ of a name, and for every spelling of an address. A name that resolves to somethi
 as the address that is checked is the one that is connected to.
 """
 
-import asyncio
 import errno
 import socket
 from collections.abc import Sequence
@@ -45,6 +44,8 @@ class AddressGuard:
 
     async def prepare(self) -> None:
         """Look up the addresses of the trusted servers."""
+        import asyncio  # 40 ms, and most commands ask no web server
+
         loop = asyncio.get_running_loop()
         found = set()
         for host, port in self._trusted:

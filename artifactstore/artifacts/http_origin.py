@@ -7,7 +7,6 @@ the prefix holds. Servers that keep no index have no prefixes.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
@@ -187,24 +186,28 @@ def _facts(response: "aiohttp.ClientResponse") -> Facts:
     )
 
 
-class _Anchors(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.targets: list[str] = []
+def _anchors(text: str) -> list[str]:
+    """Where the links of a page lead, as they are written there."""
+    from html.parser import HTMLParser
 
-    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
-        if name == "a":
-            self.targets += [value for key, value in attributes if key == "href" and value]
+    targets: list[str] = []
+
+    class Anchors(HTMLParser):
+        def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+            if name == "a":
+                targets.extend(value for key, value in attributes if key == "href" and value)
+
+    page = Anchors()
+    page.feed(text)
+    page.close()
+    return targets
 
 
 def _links(base: str, place: str, text: str) -> Sequence[Found]:
     """The links on the index at ``place`` that lead below it, as URIs below ``base``, which led there."""
-    page = _Anchors()
-    page.feed(text)
-    page.close()
     above = place if urlsplit(place).path.endswith("/") else f"{place}/"
     found: dict[bytes, Found] = {}
-    for target in page.targets:
+    for target in _anchors(text):
         try:
             link = urljoin(above, target.strip())
         except ValueError:
