@@ -43,7 +43,7 @@ OVERHEAD_BYTES: Final = 272 << 10
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY  # a FIFO in an entry's place must not hold us up
 _NO_FILE: Final = frozenset({errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR, errno.ENOTDIR})
 _PAUSE_SECONDS: Final = 60.0
-_BUSY_PAUSE_SECONDS: Final = 1.0
+_BUSY_PAUSE_SECONDS: Final = 5.0
 _warned: Final[set[str]] = set()  # folders that this process has spoken of
 
 

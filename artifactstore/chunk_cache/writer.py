@@ -8,7 +8,7 @@ from typing import Final
 
 from artifactstore.chunk_cache.entries import Entry
 from artifactstore.chunk_cache.eviction import Candidate, choose_victims
-from artifactstore.chunk_cache.folder import NEW_PREFIX, Busy, Folder, OpenFolder, charge_of
+from artifactstore.chunk_cache.folder import HASTY, NEW_PREFIX, Busy, Folder, OpenFolder, charge_of
 from artifactstore.chunk_cache.syscalls import System
 from artifactstore.chunk_cache.usage import SHARD_COUNT
 from artifactstore.clock import Clock
@@ -64,16 +64,15 @@ class Writer:
                 short = self._put_if_room(opened, entry, parts, must_replace=must_replace)
                 if short == 0:
                     return
-                self._make_room(opened, short)
+                self._make_room(opened, charge)
 
     def drop(self, entry: Entry, inode: int) -> None:
         """Remove an entry, if it is still the file that was found to be damaged. Errors as `put`."""
         with self._folder.open() as opened, opened.locked(entry.shard):
             looked = self._system.stat(entry.path, dir_fd=opened.descriptor)
             if looked.st_ino == inode:
-                opened.usage.begin(entry.shard)
                 self._system.unlink(entry.path, dir_fd=opened.descriptor)
-                opened.usage.finish(entry.shard, charge_of(looked.st_size))
+                opened.count(entry.shard)  # it may have been charged with another size than it has now
 
     def _put_if_room(self, opened: OpenFolder, entry: Entry, parts: Sequence[Buffer], *, must_replace: bool) -> int:
         """0, or by how many bytes the cap would be passed."""
@@ -84,6 +83,8 @@ class Writer:
                 opened.count(entry.shard)
             old = self._looked(opened, entry)
             if old is not None and old.st_size == size and not must_replace:
+                with self._folder.opened(entry.path, os.O_RDONLY, dir_fd=opened.descriptor) as descriptor:
+                    self._system.touch(descriptor, self._now_ns())
                 return 0
             with opened.locked_usage():
                 short = opened.usage.reserve(entry.shard, charge_of(size), limit_bytes=self._limit_bytes)
@@ -116,29 +117,34 @@ class Writer:
                     self._system.unlink(new, dir_fd=opened.descriptor)
                 raise
 
-    def _make_room(self, opened: OpenFolder, short: int) -> None:
-        victims = choose_victims(
-            self._candidates(opened), needed_bytes=short, batch_bytes=self._batch_bytes, now_ns=self._now_ns()
-        )
+    def _make_room(self, opened: OpenFolder, charge_bytes: int) -> None:
+        found, is_all = self._candidates(opened)
+        short = opened.usage.total_bytes() + charge_bytes - self._limit_bytes
+        if short <= 0:  # counting has shown that there is room
+            return
+        victims = choose_victims(found, needed_bytes=short, batch_bytes=self._batch_bytes, now_ns=self._now_ns())
+        if not is_all:  # far above a cap lower than others': not every entry of a few shards
+            victims = victims[: len(found) // 2]
         by_shard: dict[int, list[Candidate]] = {}
         for victim in victims:
             by_shard.setdefault(victim.shard, []).append(victim)
         for shard, gone in by_shard.items():
-            with suppress(Busy), opened.locked(shard):
+            with suppress(Busy), opened.locked(shard, waits_seconds=HASTY):
                 self._evict(opened, shard, gone)
 
-    def _candidates(self, opened: OpenFolder) -> list[Candidate]:
-        """The entries of enough shards, in turn."""
+    def _candidates(self, opened: OpenFolder) -> tuple[list[Candidate], bool]:
+        """The entries of enough shards, in turn; and whether these are all shards."""
         first = self._next_shard
         found: list[Candidate] = []
-        for shard in (number % SHARD_COUNT for number in range(first, first + SHARD_COUNT)):
-            with suppress(Busy), opened.locked(shard):
+        for number in range(first, first + SHARD_COUNT):
+            shard = number % SHARD_COUNT
+            with suppress(Busy), opened.locked(shard, waits_seconds=HASTY):
                 for file in opened.count(shard):
                     found.append(Candidate(shard, file.name, charge_of(file.size_bytes), file.used_ns))
             self._next_shard = (shard + 1) % SHARD_COUNT
             if len(found) >= _SAMPLE:
-                break
-        return found
+                return found, False
+        return found, True
 
     def _evict(self, opened: OpenFolder, shard: int, victims: Sequence[Candidate]) -> None:
         """Remove those that nobody used since they were looked at. The shard's lock."""
