@@ -1,6 +1,7 @@
 """Putting into a cache without making a reader wait for its disk."""
 
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -9,22 +10,22 @@ from artifactstore.chunk_cache.protocol import ChunkCache
 from artifactstore.digest import Buffer, Digest, PackId
 from artifactstore.forks import Threads, renew_in_children
 
+BATCH_BYTES: Final = 2 << 20
+"""As much is put at once: a thread that wakes for every chunk costs readers more than the putting."""
 MAX_WAITING_BYTES: Final = 32 << 20
 
 
 class BackgroundPuts:
-    """A cache that one thread puts into, while readers go on. What it can't keep up with is not kept."""
+    """A cache that one thread puts into, while readers go on. What it can't keep up with is not kept.
+
+    Some content may wait in memory for more to come; it is put at the end of the process.
+    """
 
     def __init__(self, cache: ChunkCache) -> None:
         self._cache = cache
         self._thread = Threads(1, "artifactstore-cache")
-        self.renew()
-        renew_in_children(self)
-
-    def renew(self) -> None:
-        """In a forked child (`artifactstore.forks`): nothing is waiting."""
-        self._lock = threading.Lock()
-        self._waiting_bytes = 0
+        self._queue = _Queue()
+        weakref.finalize(self, _drain, self._queue)
 
     def get(self, digest: Digest, length: int) -> bytes | None:
         return self._cache.get(digest, length)
@@ -39,25 +40,57 @@ class BackgroundPuts:
         self._later(partial(self._cache.put_table, pack, tail), len(tail))
 
     def flush(self) -> None:
-        """Wait until all is put that was given so far."""
-        self._thread.submit(int).result()
+        """Return when all is put that was given so far."""
+        self._thread.submit(_drain, self._queue).result()
 
     def _later(self, put: Callable[[], None], length: int) -> None:
-        with self._lock:
-            if self._waiting_bytes + length > MAX_WAITING_BYTES:
-                return
-            self._waiting_bytes += length
-        try:
-            self._thread.submit(self._put, put, length)
-        except RuntimeError:  # the interpreter is on its way out
-            self._done(length)
+        if self._queue.add(put, length):
+            try:
+                self._thread.submit(_drain, self._queue)
+            except RuntimeError:
+                pass  # the interpreter is on its way out, and drains it then
 
-    def _put(self, put: Callable[[], None], length: int) -> None:
+
+class _Queue:
+    """What is to be put."""
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child (`artifactstore.forks`): what waits is the parent's to put."""
+        self._lock = threading.Lock()
+        self._puts: list[tuple[Callable[[], None], int]] = []
+        self._batch_bytes = 0
+        self._bytes = 0
+
+    def add(self, put: Callable[[], None], length: int) -> bool:
+        """Whether it is time to put what is there."""
+        with self._lock:
+            if self._bytes + length > MAX_WAITING_BYTES:
+                return False
+            self._puts.append((put, length))
+            self._bytes += length
+            self._batch_bytes += length
+            if self._batch_bytes < BATCH_BYTES:
+                return False
+            self._batch_bytes = 0
+            return True
+
+    def take(self) -> list[tuple[Callable[[], None], int]]:
+        with self._lock:
+            taken, self._puts, self._batch_bytes = self._puts, [], 0
+            return taken
+
+    def done(self, length: int) -> None:
+        with self._lock:
+            self._bytes -= length
+
+
+def _drain(queue: _Queue) -> None:
+    for put, length in queue.take():
         try:
             put()
         finally:
-            self._done(length)
-
-    def _done(self, length: int) -> None:
-        with self._lock:
-            self._waiting_bytes -= length
+            queue.done(length)
