@@ -158,12 +158,24 @@ def test_a_section_shows_the_command_and_its_python_call(name: str) -> None:
     assert "```python" in body or "No Python call" in body
 
 
+def subcommands(command: click.Command) -> list[click.Command]:
+    """Of a group, but for those that are commands of their own too."""
+    if not isinstance(command, click.Group):
+        return []
+    context = click.Context(command)
+    names = [name for name in command.list_commands(context) if name not in COMMANDS or name == "show"]
+    return [found for name in names if (found := command.get_command(context, name)) is not None]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_section_documents_every_option_and_no_other(name: str) -> None:
     command = program.get_command(click.Context(program), name)
     assert command is not None
     own = {
-        max(p.opts, key=len) for p in command.params if isinstance(p, click.Option) and p.name not in COMMON_NAMES
+        max(p.opts, key=len)
+        for one in [command, *subcommands(command)]
+        for p in one.params
+        if isinstance(p, click.Option) and p.name not in COMMON_NAMES
     } - {"--help"}
     documented = set(re.findall(r"^\| `(--[a-z-]+)", sections()[name], re.M))
     assert documented == own
@@ -183,9 +195,9 @@ def test_the_table_of_exit_codes_is_the_one_in_the_program() -> None:
 
 
 def test_every_json_schema_is_documented_and_no_other() -> None:
-    documented = set(re.findall(r"^\| `artifactstore/([a-z]+)/1` \|", (ROOT / "docs/cli.md").read_text(), re.M))
+    documented = set(re.findall(r"^\| `artifactstore/([a-z-]+)/1` \|", (ROOT / "docs/cli.md").read_text(), re.M))
     source = "".join(path.read_text() for path in (ROOT / "artifactstore/cli").glob("*.py"))
-    printed = set(re.findall(r'print_json(?:_items)?\(\s*"([a-z]+)"', source))
+    printed = set(re.findall(r'print_json(?:_items)?\(\s*"([a-z-]+)"', source))
     assert documented == printed | {"error", "log", "ls"}
 
 

@@ -26,6 +26,7 @@ from artifactstore.cli.output import (
 from artifactstore.cli.reading import version_rows
 from artifactstore.cli.session import expired_option, note, open_current, showing_progress
 from artifactstore.cli.views import push_fields, version_fields
+from artifactstore.transfer.push import PushResult
 
 _SHOWN_OBJECTS = 50
 
@@ -157,6 +158,11 @@ def _upload(artifact: Artifact, given: _Parts, *, folder: str = "", make_folder:
             progress=progress,
         )
     artifact.close()
+    show_upload(done)
+
+
+def show_upload(done: PushResult) -> None:
+    """What became of an artifact that was uploaded."""
     for notice in done.notices:
         note(str(notice))
     if current().json:

@@ -8,13 +8,12 @@ from artifactstore.artifacts.pinning import pin as pin_references
 from artifactstore.artifacts.pinning import unpin as unpin_files
 from artifactstore.artifacts.pinning import verify_references
 from artifactstore.artifacts.references import Drift, DriftState
+from artifactstore.cli.artifacts import show_upload
 from artifactstore.cli.command import command, current
 from artifactstore.cli.failures import ExitCode
-from artifactstore.cli.moving import push_line
 from artifactstore.cli.output import human_count, print_json, print_table, printable, say, shown_path
-from artifactstore.cli.session import note, open_current, showing_progress
-from artifactstore.cli.views import drift_fields, push_fields
-from artifactstore.transfer.push import PushResult
+from artifactstore.cli.session import open_current, showing_progress
+from artifactstore.cli.views import drift_fields
 
 
 @command("verify")
@@ -60,7 +59,7 @@ def pin(name: str, paths: tuple[str, ...]) -> None:
     """Store what references point to, in a new version."""
     with open_current() as store, showing_progress(noun="reference") as progress:
         done = pin_references(store, name, paths, progress=progress)
-    _show_version("artifact-pin", done)
+    show_upload(done)
 
 
 @command("unpin")
@@ -76,13 +75,4 @@ def unpin(name: str, paths: tuple[str, ...], uri: str | None) -> None:
         raise click.UsageError("--uri goes with exactly one OBJECT", click.get_current_context())
     with open_current() as store, showing_progress(noun="reference") as progress:
         done = unpin_files(store, name, paths, uri=uri, progress=progress)
-    _show_version("artifact-unpin", done)
-
-
-def _show_version(kind: str, done: PushResult) -> None:
-    for notice in done.notices:
-        note(str(notice))
-    if current().json:
-        print_json(kind, push_fields(done))
-    elif not current().quiet:
-        say(push_line(done))
+    show_upload(done)
