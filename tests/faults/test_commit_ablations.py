@@ -238,16 +238,16 @@ def fence_overwritten(patch: Patch) -> None:
 def undecided_counts_as_committed(patch: Patch) -> None:
     confirm = versions.confirm
 
-    def lax(name, number, record, outcome, *, deleted=False):  # type: ignore[no-untyped-def]
+    def lax(name, state, record, outcome):  # type: ignore[no-untyped-def]
         if outcome is None or not outcome.committed:
             outcome = OutcomeRecord(
                 nonce="0" * 32,
                 state=OutcomeState.COMMITTED,
-                slot=versions.NameKeys(name).slot(number),
+                slot=versions.NameKeys(name).slot(state.number),
                 root="0" * 64,
                 created=timestamp(0),
             )
-        return confirm(name, number, record, outcome, deleted=deleted)
+        return confirm(name, state, record, outcome)
 
     patch.setattr(versions, "confirm", lax)
 

@@ -1,6 +1,6 @@
 """Edits, time-to-live, alias history and protection through an opened store."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -111,7 +111,7 @@ class TestExpiry:
     def test_is_refused_by_every_reader_unless_allowed(self, world: StoreWorld, store: Store) -> None:
         store.edit("n:v3", VersionEdit(ttl=DAY))
         world.clock.sleep(DAY)
-        readers = [
+        readers: list[Callable[[bool], object]] = [
             lambda allowed: store.pull("n", world.folder / "x", options=PullOptions(allow_expired=allowed)),
             lambda allowed: store.open("n:v3/a", allow_expired=allowed).close(),
             lambda allowed: list(store.files("n", allow_expired=allowed)),

@@ -297,7 +297,7 @@ def test_metadata_of_every_json_kind_comes_back(world: World) -> None:
     class Text(str):
         __slots__ = ()
 
-    metadata = {
+    metadata: dict[str, object] = {
         "": None,
         "text": Text("ü\x00\u2028"),
         "numbers": [0, -1, 2**70, 1e308, -0.5, True],

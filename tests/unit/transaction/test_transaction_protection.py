@@ -8,6 +8,7 @@ import pytest
 
 from artifactstore.backend.memory import MemoryBackend
 from artifactstore.backend.protocol import Backend
+from artifactstore.digest import Digest
 from artifactstore.errors import AliasProtected, NameNotFound, VersionDeleted
 from artifactstore.names import Name
 from artifactstore.testing.clock import VirtualClock
@@ -144,7 +145,7 @@ def test_replace_by_force_goes_over_protection(world: World) -> None:
     upload = begin(world.memory, world.clock, name=NAME, strategy=Strategy.REPLACE, guard=FORCE)
     root = upload.latest_root()
     assert root is not None
-    settle_unchanged(upload, content_digest=root.content_digest, cut=root.cut, aliases=["prod"])
+    settle_unchanged(upload, content_digest=Digest(root.content_digest), cut=root.cut, aliases=["prod"])
     assert [version.slot for version in live_versions(world.memory, NAME)] == [3]
     assert world.history()[0] == (2, 3, True)
 
