@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import click
 
+from artifactstore.artifacts.folders import folder_exists
 from artifactstore.cli.command import command, current
 from artifactstore.cli.output import (
     human_bytes,
@@ -100,7 +101,7 @@ def _versions_of(store: Store, name: str) -> Iterator[VersionInfo] | None:
 
 def _list_folder(store: Store, folder: str, *, long: bool, limit: int | None, after: str) -> None:
     items = sorted(store.list(folder), key=_shown_name)  # storage lists them in any order
-    if folder and not items:
+    if folder and not items and not folder_exists(store, folder):
         raise NameNotFound(f"no folder and no name {folder}")
     page = Page((item for item in items if _shown_name(item) > after), limit=limit, mark=_shown_name)
     newest = functools.partial(_newest, store) if long else _not_asked
