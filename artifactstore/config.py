@@ -25,6 +25,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from artifactstore.chunk_cache.defaults import (
+    CACHE_DIR_VARIABLE,
+    CACHE_SHARING_VARIABLE,
+    CACHE_SIZE_VARIABLE,
+    default_cache_folder,
+)
 from artifactstore.dedup.state import STATE_VARIABLE, default_state_folder
 from artifactstore.errors import ConfigurationError
 from artifactstore.redaction import redact_url
@@ -41,7 +47,12 @@ SCHEMES_VARIABLE: Final = "ARTIFACTSTORE_REFERENCE_SCHEMES"
 ROOTS_VARIABLE: Final = "ARTIFACTSTORE_REFERENCE_ROOTS"
 PRIVATE_VARIABLE: Final = "ARTIFACTSTORE_ALLOW_PRIVATE_REFERENCES"
 _REFERENCE_KEYS: Final = ("reference_schemes", "reference_roots", "allow_private_references")
-_KEYS: Final = ("store", "state_dir", "jobs", "limit_rate", "max_memory", "compression", *_REFERENCE_KEYS)
+CACHE_SHARINGS: Final = ("owner", "group")
+_CACHE_KEYS: Final = ("cache_dir", "cache_size", "cache_sharing")
+_KEYS: Final = (
+    *("store", "state_dir", *_CACHE_KEYS, "jobs", "limit_rate", "max_memory", "compression"),
+    *_REFERENCE_KEYS,
+)
 _SCHEME_NAME: Final = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 _TRUTHS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(ib|b)?", re.IGNORECASE | re.ASCII)
@@ -103,6 +114,9 @@ class Settings:
     Attributes:
         store: Which store.
         state_path: Directory of local state: never authoritative, may be deleted at any time.
+        cache_path: Directory in which the cache of stored content lies; may be deleted at any time.
+        cache_bytes: What the cache may take there; 0 for no cache, None for our choice.
+        cache_sharing: ``owner``, or ``group`` where others may use the cache too.
         jobs: How many transfers at a time, or None for our choice.
         limit_rate_bytes: Highest speed in bytes a second, or None.
         max_memory_bytes: Budget for buffers and tables, or None for our choice.
@@ -115,6 +129,9 @@ class Settings:
 
     store: Choice
     state_path: Path
+    cache_path: Path
+    cache_bytes: int | None = None
+    cache_sharing: str = "owner"
     jobs: int | None = None
     limit_rate_bytes: int | None = None
     max_memory_bytes: int | None = None
@@ -170,7 +187,7 @@ def load_settings(
     if state := env.get(STATE_VARIABLE):
         values["state_dir"] = os.path.abspath(start / state)
         origins["state_dir"] = STATE_VARIABLE
-    for key, variable, value in _references_of(env, start):
+    for key, variable, value in (*_cache_of(env, start), *_references_of(env, start)):
         values[key] = value
         origins[key] = variable
     store = _choose(flag, env.get(URL_VARIABLE), files, start=start)
@@ -178,6 +195,9 @@ def load_settings(
     return Settings(
         store=store,
         state_path=Path(str(values.get("state_dir") or default_state_folder())),
+        cache_path=Path(str(values.get("cache_dir") or default_cache_folder())),
+        cache_bytes=_number(values.get("cache_size")),
+        cache_sharing=str(values.get("cache_sharing", "owner")),
         jobs=_number(values.get("jobs")),
         limit_rate_bytes=_number(values.get("limit_rate")),
         max_memory_bytes=_number(values.get("max_memory")),
@@ -299,6 +319,30 @@ def _user_file() -> _File:
     return _File(source=Source.USER_FILE, path=path, values=_read_file(path), note="it sets no store")
 
 
+def _cache_of(env: Mapping[str, str], start: Path) -> list[tuple[str, str, _Value]]:
+    """What the environment says of the cache: key, variable, value."""
+    found: list[tuple[str, str, _Value]] = []
+    if text := env.get(CACHE_DIR_VARIABLE):
+        found.append(("cache_dir", CACHE_DIR_VARIABLE, os.path.abspath(start / os.path.expanduser(text))))
+    if text := env.get(CACHE_SIZE_VARIABLE):
+        try:
+            found.append(("cache_size", CACHE_SIZE_VARIABLE, _cache_size(text)))
+        except ValueError as error:
+            raise ConfigurationError(f"{CACHE_SIZE_VARIABLE}: {error}", next_step="Correct it, or unset it.") from error
+    if text := env.get(CACHE_SHARING_VARIABLE):
+        if text not in CACHE_SHARINGS:
+            raise ConfigurationError(
+                f"{CACHE_SHARING_VARIABLE} must be one of {', '.join(CACHE_SHARINGS)}",
+                next_step="Correct it, or unset it.",
+            )
+        found.append(("cache_sharing", CACHE_SHARING_VARIABLE, text))
+    return found
+
+
+def _cache_size(text: str) -> int:
+    return 0 if text.strip() == "0" else parse_size(text)
+
+
 def _references_of(env: Mapping[str, str], start: Path) -> list[tuple[str, str, _Value]]:
     """What the environment says of references: key, variable, value."""
     found: list[tuple[str, str, _Value]] = []
@@ -345,16 +389,18 @@ def _parse_value(path: Path, key: str, value: object) -> _Value:
         raise _wrong(path, key, f"is not a setting; there are {', '.join(_KEYS)}")
     if key in _REFERENCE_KEYS:
         return _parse_reference_setting(path, key, value)
-    if key in ("store", "state_dir"):
+    if key in ("store", "state_dir", "cache_dir"):
         if not isinstance(value, str) or not value:
             raise _wrong(path, key, "must be text")
         if key == "store" and _USERINFO.search(value):
             raise _wrong(path, key, "holds a user or password; give credentials by the environment instead")
         return absolute_url(value, path.parent)
-    if key == "compression":
-        if value not in COMPRESSIONS:
-            raise _wrong(path, key, f"must be one of {', '.join(COMPRESSIONS)}")
+    if choices := {"compression": COMPRESSIONS, "cache_sharing": CACHE_SHARINGS}.get(key):
+        if value not in choices:
+            raise _wrong(path, key, f"must be one of {', '.join(choices)}")
         return str(value)
+    if key == "cache_size" and value in ("0", 0) and not isinstance(value, bool):
+        return 0
     return _parse_number(path, key, value)
 
 

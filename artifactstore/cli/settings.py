@@ -36,6 +36,9 @@ def _setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
 
     values = {
         "state_dir": printable(str(settings.state_path)),
+        "cache_dir": printable(str(settings.cache_path)),
+        "cache_size": "none" if settings.cache_bytes == 0 else size(settings.cache_bytes, "automatic"),
+        "cache_sharing": settings.cache_sharing,
         "jobs": str(settings.jobs or "automatic"),
         "limit_rate": size(settings.limit_rate_bytes, "none"),
         "max_memory": size(settings.max_memory_bytes, "automatic"),
@@ -64,6 +67,9 @@ def _config_fields(settings: Settings) -> dict[str, object]:
         },
         "settings": {
             "state_dir": said("state_dir", json_text(str(settings.state_path))),
+            "cache_dir": said("cache_dir", json_text(str(settings.cache_path))),
+            "cache_size": said("cache_size", settings.cache_bytes),
+            "cache_sharing": said("cache_sharing", settings.cache_sharing),
             "jobs": said("jobs", settings.jobs),
             "limit_rate": said("limit_rate", settings.limit_rate_bytes),
             "max_memory": said("max_memory", settings.max_memory_bytes),

@@ -12,7 +12,7 @@ from artifactstore.errors import ConfigurationError
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
@@ -121,6 +121,39 @@ def test_the_state_directory_can_be_set_by_the_environment(project: Path) -> Non
     assert settings.state_path == project / "here"
 
 
+def test_the_cache_is_the_users_and_of_our_choice_of_size_by_default(project: Path, tmp_path: Path) -> None:
+    settings = load_settings(environment={}, directory=project)
+    assert settings.cache_path == tmp_path / "home" / ".cache" / "artifactstore"
+    assert (settings.cache_bytes, settings.cache_sharing) == (None, "owner")
+
+
+@pytest.mark.parametrize(("text", "size"), [('"20G"', 20 << 30), ("0", 0), ('"0"', 0), ("1000000", 1_000_000)])
+def test_the_cache_can_be_set_by_a_file(project: Path, text: str, size: int) -> None:
+    (project / "artifactstore.toml").write_text(f'cache_dir = "here"\ncache_size = {text}\ncache_sharing = "group"')
+    settings = load_settings(environment={}, directory=project)
+    assert settings.cache_path == project / "here"
+    assert (settings.cache_bytes, settings.cache_sharing) == (size, "group")
+
+
+def test_the_cache_can_be_set_by_the_environment(project: Path) -> None:
+    (project / "artifactstore.toml").write_text('cache_dir = "here"\ncache_size = "20G"')
+    said = {"DIR": "there", "SIZE": "0", "SHARING": "group"}
+    environment = {f"ARTIFACTSTORE_CACHE_{key}": value for key, value in said.items()}
+    settings = load_settings(environment=environment, directory=project)
+    assert settings.cache_path == project / "there"
+    assert (settings.cache_bytes, settings.cache_sharing) == (0, "group")
+    assert settings.origins["cache_size"] == "ARTIFACTSTORE_CACHE_SIZE"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("ARTIFACTSTORE_CACHE_SIZE", "much"), ("ARTIFACTSTORE_CACHE_SIZE", "-1"), ("ARTIFACTSTORE_CACHE_SHARING", "all")],
+)
+def test_a_wrong_variable_about_the_cache_is_named(project: Path, variable: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=variable):
+        load_settings(environment={variable: text}, directory=project)
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -136,6 +169,11 @@ def test_the_state_directory_can_be_set_by_the_environment(project: Path) -> Non
         ('max_memory = "1M"', "`max_memory` must be 64M or more"),
         ('compression = "gzip"', "`compression` must be one of auto, zstd, none"),
         ("compression = 1", "`compression` must be one of"),
+        ("cache_dir = 1", "`cache_dir` must be text"),
+        ('cache_size = "all"', "`cache_size` 'all' is not a size"),
+        ("cache_size = false", "`cache_size` must be a size"),
+        ("cache_size = -1", "`cache_size` must be"),
+        ('cache_sharing = "world"', "`cache_sharing` must be one of owner, group"),
         ("colour = 1", "`colour` is not a setting; there are store, "),
         ("jobs = ", "is not a TOML file"),
     ],
