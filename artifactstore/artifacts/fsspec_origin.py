@@ -22,7 +22,7 @@ from artifactstore.artifacts.origins import (
     tag,
     unreachable,
 )
-from artifactstore.artifacts.reference_rules import ReferenceRules
+from artifactstore.artifacts.reference_rules import ARTIFACT_SCHEME, ReferenceRules
 from artifactstore.digest import Buffer
 from artifactstore.errors import (
     ArtifactStoreError,
@@ -64,7 +64,7 @@ class FsspecOrigin:
             return Found(uri=uri, is_prefix=True)
         if uri.endswith("/"):
             raise ReferenceNotFound(f"{uri} ends with a slash, and nothing is below it", where=uri)
-        return Found(uri=uri, facts=_facts(info))
+        return Found(uri=uri, facts=self._facts(info, uri))
 
     def children(self, uri: str) -> Sequence[Found]:
         above = uri.rstrip("/")
@@ -90,7 +90,12 @@ class FsspecOrigin:
         encoded = name.encode("utf-8", "surrogateescape")
         if row.get("type") == "directory":
             return Found(uri=f"{uri}/", name=encoded, is_prefix=True)
-        return Found(uri=uri, name=encoded, facts=_facts(row))
+        return Found(uri=uri, name=encoded, facts=self._facts(row, uri))
+
+    def _facts(self, info: Mapping[str, Any], uri: str) -> Facts:
+        if self._scheme == ARTIFACT_SCHEME:
+            return _facts_of_stored(info, uri)
+        return _facts(info)
 
     def _with_versions(self, uri: str, found: list[Found]) -> list[Found]:
         """A listing of S3 tells no versions: where the bucket keeps some, each object is asked for its own."""
@@ -200,6 +205,15 @@ def _time(value: object) -> str:
         moment = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
         return moment.astimezone(datetime.UTC).isoformat(timespec="microseconds")
     return tag(value)
+
+
+def _facts_of_stored(info: Mapping[str, Any], uri: str) -> Facts:
+    """Of a stored file: its file digest says which content it is, whatever version it is looked at in."""
+    if "reference" in info:
+        raise ReferenceNotAllowed(f"{uri} is a reference itself: refer to {info['reference']}", where=uri)
+    if info.get("type") != "file":
+        raise ReferenceNotAllowed(f"{uri} is a link that leads nowhere", where=uri)
+    return Facts(size_bytes=size(info.get("size")), version_id=tag(info.get("digest")))
 
 
 def _facts(info: Mapping[str, Any]) -> Facts:

@@ -111,7 +111,10 @@ def load_rules(
 
 def rules_of(store: Store, *, options: Mapping[str, Mapping[str, object]] | None = None) -> ReferenceRules:
     """The rules for references in an open store, by the settings of this process; arguments as `load_rules`."""
-    return load_rules(load_settings(), store_url=store.url, options=options)
+    given = dict(options or {})
+    # What it has of its own is meant, and `latest` of now.
+    own = {"store": store, "latest_seconds": 0.0, **given.get(ARTIFACT_SCHEME, {})}
+    return load_rules(load_settings(), store_url=store.url, options={**given, ARTIFACT_SCHEME: own})
 
 
 def _s3_options(location: S3Location) -> dict[str, object]:

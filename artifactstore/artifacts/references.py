@@ -10,11 +10,10 @@ A digest that was recorded decides alone, whenever content is read.
 """
 
 import enum
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -26,10 +25,11 @@ from artifactstore.artifacts.fsspec_origin import FsspecOrigin
 from artifactstore.artifacts.http_origin import HttpOrigin
 from artifactstore.artifacts.origins import MODIFIED, Facts, Found, Origin
 from artifactstore.artifacts.paths import check_object_path, directory_path, object_path
-from artifactstore.artifacts.reference_rules import ReferenceRules, check_uri
+from artifactstore.artifacts.reference_rules import ARTIFACT_SCHEME, ReferenceRules, check_uri
 from artifactstore.digest import REFERENCE_CONTEXT, Buffer
 from artifactstore.errors import (
     ConfigurationError,
+    InvalidName,
     InvalidPath,
     ReferenceChanged,
     ReferenceGone,
@@ -38,6 +38,7 @@ from artifactstore.errors import (
     ReferenceUnreachable,
 )
 from artifactstore.manifest.model import MAX_SIZE_BYTES, ReferenceTarget
+from artifactstore.names import parse_reference
 
 _REQUESTS: Final = 8
 _VERSION_MARK: Final = "?versionId="
@@ -289,12 +290,15 @@ def _object_path(uri: str, obj_path: str | bytes | None, *, is_prefix: bool) -> 
 def name_of(uri: str) -> bytes:
     """The last part of a URI, as a name; the host, bucket or artifact where it has no other."""
     scheme, _, rest = uri.partition("://")
+    if scheme.lower() == ARTIFACT_SCHEME:
+        with suppress(InvalidName):  # a folder
+            stored = parse_reference(rest.strip("/"))
+            return stored.path.rpartition(b"/")[2] or stored.name.last.encode()
     if scheme.lower() in _ENCODED:
         parts = urlsplit(uri)
         path = unquote_to_bytes(parts.path).rstrip(b"/") or (parts.hostname or "").encode()
     else:
-        rest = rest.partition(_VERSION_MARK)[0].rstrip("/")
-        path = (rest if "/" in rest else re.split("[:@]", rest, maxsplit=1)[0]).encode("utf-8", "surrogateescape")
+        path = rest.partition(_VERSION_MARK)[0].rstrip("/").encode("utf-8", "surrogateescape")
     return path.rpartition(b"/")[2]
 
 
