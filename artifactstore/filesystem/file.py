@@ -28,6 +28,11 @@ class WindowCache:
         size = self._window.file.size
         return bytes(self._window.read(start or 0, size if stop is None else stop))
 
+    def some(self, start: int, most: int) -> bytes:
+        """One or more bytes from ``start`` on, at most so many: what is at hand, or what comes next."""
+        end = min(start + most, self._window.file.size)
+        return bytes(self._window.some(start, end, wanted_end=start + 1)) if start < end else b""
+
     def _log_stats(self) -> str:
         return ""
 
@@ -98,7 +103,13 @@ class ArtifactFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
             return content
 
     def read1(self, length: int = -1) -> bytes:
-        return self.read(_LINE_BYTES if length < 0 else length)
+        most = _LINE_BYTES if length < 0 else length
+        with self._lock.held:
+            if not isinstance(self.cache, WindowCache):
+                return self.read(most)
+            content = self.cache.some(self.tell(), most) if most else b""
+            self.loc += len(content)
+            return content
 
     def readinto(self, b: Any) -> int:
         view = memoryview(b).cast("B")
@@ -124,19 +135,20 @@ class ArtifactFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
             return line
 
     def readline(self, size: int | None = -1) -> bytes:
-        if size is None or size < 0:
-            return self.readuntil()
+        left = self.size if size is None or size < 0 else size
+        parts: list[bytes] = []
         with self._lock.held:
-            start = self.tell()
-            line = self.read(min(size, _LINE_BYTES))
-            while line and b"\n" not in line and len(line) < size:
-                more = self.read(min(size - len(line), _LINE_BYTES))
-                if not more:
+            while left:
+                start = self.tell()
+                part = self.read1(min(left, _LINE_BYTES))
+                line_end = part.find(b"\n") + 1
+                if line_end:
+                    self.seek(start + line_end)
+                parts.append(part[:line_end] if line_end else part)
+                left -= len(part)
+                if line_end or not part:
                     break
-                line += more
-            line = line[: line.find(b"\n") + 1 or len(line)]
-            self.seek(start + len(line))
-            return line
+        return b"".join(parts)
 
     def _check_open(self) -> None:
         if self.closed:

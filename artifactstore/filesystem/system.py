@@ -23,7 +23,6 @@ from artifactstore.filesystem.mount import Mount
 from artifactstore.filesystem.mounts import MOUNTS, mount_of, resolve_url
 from artifactstore.filesystem.view import View
 from artifactstore.reading.chunks import Span
-from artifactstore.reading.ranges import MAX_GAP_BYTES
 from artifactstore.reading.window import Window
 from artifactstore.redaction import redact_url
 from artifactstore.store import Store
@@ -163,13 +162,13 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any
     ) -> Any:
         """All files below a path, by one pass over the version's list of files."""
-        text = self._versioned(self._strip_protocol(path))
-        place = parse_location(text) if text else Bare(text="")
-        if isinstance(place, Bare):
-            return super().find(text, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         if maxdepth is not None and maxdepth < 1:
             raise ValueError("maxdepth must be at least 1")
+        text = self._versioned(self._strip_protocol(path))
         try:
+            place = parse_location(text)
+            if isinstance(place, Bare):
+                return super().find(text, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
             found = self._view.below(place, max_depth=maxdepth, with_directories=withdirs)
         except FileNotFoundError:
             found = {}  # as fsspec has it
@@ -293,11 +292,11 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
                 if on_error != "return":
                     raise
                 results[number] = error
-        for number, content in self._read(spans, MAX_GAP_BYTES if max_gap is None else max_gap, on_error).items():
+        for number, content in self._read(spans, max_gap, on_error).items():
             results[number] = content
         return results
 
-    def _read(self, spans: dict[int, Span], max_gap_bytes: int, on_error: str) -> dict[int, Any]:
+    def _read(self, spans: dict[int, Span], max_gap_bytes: int | None, on_error: str) -> dict[int, Any]:
         reader = self._mount.reader
         try:
             contents = reader.read(list(spans.values()), max_gap_bytes=max_gap_bytes)
@@ -338,7 +337,8 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         Raises:
             ReadOnly: Always.
         """
-        raise ReadOnly(f"the file system of a store can't be written: {self._strip_protocol(path)}")
+        where = f": {path}" if path and isinstance(path, str) else ""
+        raise ReadOnly(f"the file system of a store can't be written{where}")
 
     mkdir = makedirs = rmdir = _rm = rm_file = rm = mv = cp_file = copy = _refuse
     put = put_file = pipe = pipe_file = touch = _refuse

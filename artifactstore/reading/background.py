@@ -1,5 +1,6 @@
 """Putting into a cache without making a reader wait for its disk."""
 
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable
@@ -45,10 +46,8 @@ class BackgroundPuts:
 
     def _later(self, put: Callable[[], None], length: int) -> None:
         if self._queue.add(put, length):
-            try:
+            with contextlib.suppress(RuntimeError):  # the interpreter is on its way out, and drains it then
                 self._thread.submit(_drain, self._queue)
-            except RuntimeError:
-                pass  # the interpreter is on its way out, and drains it then
 
 
 class _Queue:

@@ -98,8 +98,11 @@ class ChunkReader:
         self._coming: dict[PackId, Future[Table]] = {}
         self._rents: dict[PackId, int] = {}
 
-    def read(self, spans: Sequence[Span], *, max_gap_bytes: int = MAX_GAP_BYTES) -> list[Buffer]:
+    def read(self, spans: Sequence[Span], *, max_gap_bytes: int | None = None) -> list[Buffer]:
         """Some ranges, of any files, near ones by one request.
+
+        Args:
+            max_gap_bytes: Largest run of unwanted bytes worth getting to save a request; by default `MAX_GAP_BYTES`.
 
         Returns:
             The bytes of each, in the order of ``spans``.
@@ -108,20 +111,21 @@ class ChunkReader:
             CorruptData: Stored bytes fail their check, or are gone. No byte of any range is returned.
             BackendError: The storage did not answer.
         """
+        gap_bytes = MAX_GAP_BYTES if max_gap_bytes is None else max_gap_bytes
         contents: list[Buffer] = []
         turn: list[Span] = []
         turn_bytes = 0
         for part in spans:
             length = part.end - part.start
             if turn and turn_bytes + length > MAX_FETCH_BYTES:
-                contents += self._turn(turn, max_gap_bytes)
+                contents += self._turn(turn, gap_bytes)
                 turn, turn_bytes = [], 0
             if length > MAX_FETCH_BYTES:
                 contents.append(self._long(part))
                 continue
             turn.append(part)
             turn_bytes += length
-        return contents + self._turn(turn, max_gap_bytes) if turn else contents
+        return contents + self._turn(turn, gap_bytes) if turn else contents
 
     def _long(self, part: Span) -> Buffer:
         starts = range(part.start, part.end, MAX_FETCH_BYTES)
