@@ -22,6 +22,7 @@ from typing import IO, Any, Final, Self
 
 from artifactstore.artifacts.document import ArtifactDocument, parse_document, serialize_additions
 from artifactstore.artifacts.download import pull_with_references
+from artifactstore.artifacts.folders import folder_exists
 from artifactstore.artifacts.objects import Additions, ArtifactObject, object_fields, stored_object
 from artifactstore.artifacts.paths import check_object_path, directory_path, object_path
 from artifactstore.artifacts.reference_rules import rules_of
@@ -280,7 +281,7 @@ class Artifact:
             made_by=made_by,
             made_from=(*made_from, *self._made_from_base(target)),
         )
-        if not make_folder and folder and next(self.store.list(folder.strip("/")), None) is None:
+        if not make_folder and not folder_exists(self.store, folder.strip("/")):
             raise NameNotFound(f"there is no folder {folder}", next_step="Make it, or upload with make_folder=True.")
         done = self.store.push_composition(self._composition(), target.text, options=options, progress=progress)
         self._report(done)

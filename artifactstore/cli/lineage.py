@@ -2,7 +2,8 @@
 
 import click
 
-from artifactstore.artifacts.lineage import DEFAULT_DEPTH, LineageDirection, LineageGraph, lineage
+from artifactstore.artifacts.lineage import DEFAULT_DEPTH, LineageDirection, LineageGraph
+from artifactstore.artifacts.lineage import lineage as lineage_of
 from artifactstore.artifacts.lineage_pictures import lineage_fields, lineage_graphviz, lineage_mermaid, lineage_text
 from artifactstore.cli.command import command, current
 from artifactstore.cli.output import json_text, print_json, printable, say
@@ -19,7 +20,7 @@ _FORMATS = {"text": lineage_text, "mermaid": lineage_mermaid, "graphviz": lineag
 @click.option(
     "--depth", type=click.IntRange(0), default=DEFAULT_DEPTH, show_default=True, metavar="N", help="Steps each way."
 )
-def show_lineage(reference: str, form: str, up: bool, down: bool, depth: int) -> None:
+def lineage(reference: str, form: str, up: bool, down: bool, depth: int) -> None:
     """Show what a version was made from, by which job, and who used it.
 
     Versions that are deleted, moved or missing are shown as such. `--format mermaid` is for Markdown,
@@ -27,7 +28,7 @@ def show_lineage(reference: str, form: str, up: bool, down: bool, depth: int) ->
     """
     direction = LineageDirection.BOTH if up == down else LineageDirection.UP if up else LineageDirection.DOWN
     with open_current() as store:
-        graph = lineage(store, reference, depth=depth, direction=direction)
+        graph = lineage_of(store, reference, depth=depth, direction=direction)
     if current().json:
         print_json("lineage", {"reference": json_text(reference), **lineage_fields(graph)})
         return

@@ -54,7 +54,7 @@ COMMANDS = {
     "mkdir": _lazy("folders", "mkdir", "Make a folder that stays while it is empty, and those above it."),
     "rmdir": _lazy("folders", "rmdir", "Remove an empty folder; with `--recursive`, all that is in it."),
     "mv": _lazy("folders", "mv", "Move a name, or a folder with all that is in it, to another place."),
-    "lineage": _lazy("lineage", "show_lineage", "Show what a version was made from, by which job, and who used it."),
+    "lineage": _lazy("lineage", "lineage", "Show what a version was made from, by which job, and who used it."),
     "doctor": _lazy("setup", "doctor", "Probe a store: what it can be relied on for, and how fast it is."),
     "config": _lazy("settings", "config", "Show all settings, and which source decided each."),
     "completion": _lazy("settings", "completion", "Print the completion script for a shell."),
