@@ -188,7 +188,8 @@ class LocalDirectory:
         """A document of the directory; None where it is not there."""
         path = os.path.join(self.path, name)
         try:
-            with Path(path).open("rb") as source:
+            # A FIFO would be waited for.
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as source:
                 if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
                     raise InvalidArtifactFile(f"Invalid file of Artifact: {path}: no regular file", where=path)
                 body = source.read(max_bytes + 1)
