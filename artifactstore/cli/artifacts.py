@@ -39,7 +39,7 @@ COMMANDS = {
     "create": _lazy("artifacts", "create", "Make a version out of files, directories and references."),
     "add": _lazy("artifacts", "add", "Make the next version: what the newest has, and more or less."),
     "show": _lazy("artifacts", "show", "Show a version and its objects."),
-    "lineage": _lazy("lineage", "lineage", "Show what a version was made from, by which job, and who used it."),
+    "lineage": _lazy("lineage", "lineage", "Show what a version was made from, and who used it."),
     "verify": _lazy("references", "verify", "Check whether references still point to what they pointed to."),
     "pin": _lazy("references", "pin", "Store what references point to, in a new version."),
     "unpin": _lazy("references", "unpin", "Turn stored files back into the references they came from."),
@@ -155,6 +155,7 @@ def _upload(artifact: Artifact, given: _Parts, *, folder: str = "", make_folder:
             aliases=given["aliases"],
             ttl=given["ttl"],
             made_from=given["made_from"],
+            force=given["force"],
             progress=progress,
         )
     artifact.close()

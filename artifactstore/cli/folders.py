@@ -15,9 +15,9 @@ from artifactstore.store import Store
 @command("mkdir")
 @click.argument("folder")
 def mkdir(folder: str) -> None:
-    """Make a folder that stays while it is empty, and those above it.
+    """Make a folder that stays while it is empty.
 
-    A folder need not be made: one is there as soon as a name lies in it.
+    With those above it. A folder need not be made: one is there as soon as a name lies in it.
     """
     with open_current() as store:
         is_new = make_folder(store, folder)
@@ -86,7 +86,7 @@ def _show_removal(removal: FolderRemoval) -> None:
 @click.argument("new")
 @click.option("--dry-run", is_flag=True, help="Show what would be moved, move nothing.")
 def mv(old: str, new: str, dry_run: bool) -> None:
-    """Move a name, or a folder with all that is in it, to another place.
+    """Move a name, or a folder with all in it, to another place.
 
     All live versions move, with their aliases; no content is read or sent. `OLD/` is always a folder;
     `NEW/` is the folder to move into. Cut off, the same command goes on where it stopped.

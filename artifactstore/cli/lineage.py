@@ -21,9 +21,9 @@ _FORMATS = {"text": lineage_text, "mermaid": lineage_mermaid, "graphviz": lineag
     "--depth", type=click.IntRange(0), default=DEFAULT_DEPTH, show_default=True, metavar="N", help="Steps each way."
 )
 def lineage(reference: str, form: str, up: bool, down: bool, depth: int) -> None:
-    """Show what a version was made from, by which job, and who used it.
+    """Show what a version was made from, and who used it.
 
-    Versions that are deleted, moved or missing are shown as such. `--format mermaid` is for Markdown,
+    With the jobs that made or used them. Versions that are deleted, moved or missing are shown as such. `--format mermaid` is for Markdown,
     `--format graphviz` for `dot -Tsvg`.
     """
     direction = LineageDirection.BOTH if up == down else LineageDirection.UP if up else LineageDirection.DOWN
