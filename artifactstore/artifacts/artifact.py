@@ -244,6 +244,7 @@ class Artifact:
         ttl: Ttl | None = None,
         made_from: Sequence[str] = (),
         made_by: str = "",
+        force: bool = False,
         progress: Progress = NULL_PROGRESS,
     ) -> PushResult:
         """Make it a version. Everything that can be checked is, before anything is read or sent.
@@ -254,6 +255,7 @@ class Artifact:
             conflict_strategy: What to do when the name has a live version: ``version``, ``skip``, ``error``, ``new``,
                 ``replace`` (docs/artifacts.md).
             aliases: Move to the version.
+            force: Move protected aliases too, and with ``replace`` delete what they point to.
             ttl: How long readers take it: ``30d``, seconds, a `timedelta`.
             made_from: The versions it was made from, as references.
             made_by: The job that made it; by default what the environment says.
@@ -275,6 +277,7 @@ class Artifact:
             strategy=_parse_strategy(conflict_strategy),
             message=self.description,
             aliases=tuple(check_alias(alias) for alias in aliases),
+            force=force,
             labels=tuple(_checked_labels(self.labels)),
             metadata=dict(self.metadata),
             ttl_seconds=None if ttl is None else parse_ttl(ttl),

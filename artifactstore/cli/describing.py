@@ -22,6 +22,7 @@ class Description(TypedDict):
     ttl: float | None
     made_from: tuple[str, ...]
     strategy: str
+    force: bool
 
 
 def _message(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
@@ -33,6 +34,7 @@ def _message(context: click.Context, parameter: click.Parameter, value: str | No
 def description_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """For a command that makes a version."""
     for option in (
+        click.option("--force", is_flag=True, help="Go over protected aliases."),
         click.option(
             "--strategy",
             type=click.Choice([s.value for s in Strategy]),

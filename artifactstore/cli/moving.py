@@ -127,6 +127,7 @@ def _push_options(given: _PushArguments) -> PushOptions:
         strategy=Strategy(given["strategy"]),
         message=given["message"],
         aliases=given["aliases"],
+        force=given["force"],
         labels=given["labels"],
         metadata=given["metadata"],
         ttl_seconds=given["ttl"],

@@ -24,7 +24,13 @@ from artifactstore.keys import TxId
 from artifactstore.manifest.model import Entry, EntryKind, EntryPlaces, PackRow
 from artifactstore.names import Name, check_alias, parse_whole
 from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
-from artifactstore.transaction.aliases import check_aliases_may_move, check_may_be_removed, list_aliases
+from artifactstore.transaction.aliases import (
+    FORCE,
+    NO_GUARD,
+    check_aliases_may_move,
+    check_may_be_removed,
+    list_aliases,
+)
 from artifactstore.transaction.commit import commit, settle_early, settle_known
 from artifactstore.transaction.edits import VersionEdit, edit_version
 from artifactstore.transaction.expiry import expiry_after
@@ -60,6 +66,7 @@ class PushOptions:
         made_by: Id of the job that makes it; by default what the environment says.
         made_from: The versions it is made from, as references.
         aliases: Move to the version once it is committed, or found unchanged.
+        force: Move protected aliases too, and with `replace` delete what they point to.
         include, exclude: gitignore patterns.
         follow_links: Store what links point to instead of links.
         one_file_system: Leave out what is mounted inside the tree.
@@ -74,6 +81,7 @@ class PushOptions:
     strategy: Strategy = Strategy.VERSION
     message: str = ""
     aliases: tuple[str, ...] = ()
+    force: bool = False
     labels: tuple[str, ...] = ()
     metadata: dict[str, object] = field(default_factory=dict)
     ttl_seconds: float | None = None
@@ -158,7 +166,12 @@ def push(
     witness = Witness(context, name, aliases=options.aliases)
     # Whatever the scan finds, the look at `gc/` and at the name is the same: both at once.
     beginning = context.requests.submit(
-        begin, context.backend, context.clock, name=name, strategy=options.strategy
+        begin,
+        context.backend,
+        context.clock,
+        name=name,
+        strategy=options.strategy,
+        guard=FORCE if options.force else NO_GUARD,
     )
     progress.phase("scanning", total_files=None, total_bytes=None)
     try:
@@ -188,6 +201,8 @@ def _scan_options(options: PushOptions) -> ScanOptions:
 
 def _check_protection(upload: Upload, options: PushOptions) -> None:
     """Refuse before anything is sent what would move a protected alias, or take its version away."""
+    if options.force:
+        return
     if options.aliases:
         check_aliases_may_move(upload.backend, upload.name, options.aliases)
     if options.strategy is Strategy.REPLACE and upload.seen:

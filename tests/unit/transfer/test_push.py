@@ -658,3 +658,13 @@ class TestProtection:
         with pytest.raises(AliasProtected, match="prod"):
             push(world, tree, strategy=Strategy.REPLACE)
         assert set(world.memory.keys()) == keys
+
+    def test_force_goes_over_protection(self, world: StoreWorld, tree: Path) -> None:
+        push(world, tree, aliases=("prod",))
+        with world.store() as store:
+            store.protect_alias("n", "prod")
+        edit_tree(tree, {b"new": b"new"})
+        push(world, tree, aliases=("prod",), force=True)
+        edit_tree(tree, {b"newer": b"newer"})
+        push(world, tree, strategy=Strategy.REPLACE, force=True)
+        assert world.live("n") == ["n:v3"]
