@@ -26,7 +26,7 @@ from artifactstore.cli.main import COMMANDS, program
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if path.is_file())
-PYTHON_PAGES = {"README.md", "docs/artifacts.md", "docs/cli.md", "docs/python.md", "docs/versions.md", "docs/references.md"}
+PYTHON_PAGES = {"README.md", *(f"docs/{page}.md" for page in ("artifacts", "cli", "python", "references", "t9k", "versions"))}
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<info>console|python)(?P<rest>[^\n]*)\n(?P<body>.*?)^(?P=indent)```", re.M | re.S
 )
