@@ -6,6 +6,7 @@ from typing import Final
 from harness.question import Question
 
 from questions.artifact import ArtifactQuestion
+from questions.find import FindQuestion
 from questions.local_ckpt import LOCAL_CKPT
 from questions.local_large import LOCAL_LARGE
 from questions.local_small import LOCAL_SMALL
@@ -22,5 +23,6 @@ QUESTIONS: Final[Sequence[Question]] = (
     StartQuestion(),
     RequestsQuestion(),
     ArtifactQuestion(),
+    FindQuestion(),
     LOCAL_LARGE,
 )
