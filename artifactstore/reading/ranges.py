@@ -9,7 +9,7 @@ from artifactstore.pack.reader import ByteRange, plan_reads
 
 MAX_GAP_BYTES: Final = 128 << 10
 """As many unwanted bytes are worth less than one request more: 10 ms at 12 MB a second."""
-MAX_READ_BYTES: Final = 4 << 20
+MAX_READ_BYTES: Final = 8 << 20
 """What is longer is several requests, which run at once."""
 
 
