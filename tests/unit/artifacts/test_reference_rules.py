@@ -1,10 +1,13 @@
 """What the settings make of the rules; what places of every kind say, and how it is taken."""
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from unit.artifacts.webserver import Answer, Request, WebServer
 
 from artifactstore.artifacts.artifact import create_artifact
@@ -227,6 +230,77 @@ def test_request_is_for_the_content_itself(web: WebServer) -> None:
     with Origins(ANYWHERE) as origins:
         resolve(f"{web.url}/x", origins, digest=True)
     assert {request.headers["Accept-Encoding"] for request in seen} == {"identity"}
+
+
+# -- places that move, or lie ----------------------------------------------------------------------------
+
+
+def test_file_that_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(5 << 20))
+    os.utime(path, ns=(0, 10**18))
+    with Origins(ReferenceRules(roots=(str(tmp_path),))) as origins:
+        target = resolve(path.as_uri(), origins).targets[b""]
+        with pytest.raises(ReferenceChanged, match="while it was read"):
+            fetch(target, origins, lambda piece: os.utime(path, ns=(0, 2 * 10**18)))
+
+
+class ShortFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """Announces more than it gives."""
+
+    protocol = "short"
+
+    def info(self, path: str, **options: object) -> dict[str, object]:
+        return {"name": path, "type": "file", "size": 10}
+
+    def _open(self, path: str, mode: str = "rb", **options: object) -> io.BytesIO:
+        return io.BytesIO(b"seven!!")
+
+
+def test_less_than_was_announced_is_an_error() -> None:
+    fsspec.register_implementation("short", ShortFileSystem, clobber=True)
+    with Origins(ReferenceRules(schemes=frozenset({"short"}))) as origins:
+        with pytest.raises(ReferenceUnreachable, match="7 of 10 bytes"):
+            fetch(ReferenceTarget(uri="short://x"), origins, lambda piece: None)
+        with pytest.raises(ReferenceUnreachable):
+            resolve("short://x", origins, digest=True)
+
+
+class BrokenFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """Fails as file systems of fsspec do: in any way."""
+
+    protocol = "broken"
+    error: Exception
+
+    def info(self, path: str, **options: object) -> dict[str, object]:
+        raise type(self).error
+
+    def ls(self, path: str, detail: bool = True, **options: object) -> list[object]:
+        raise type(self).error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(5, "Input/output error"), PermissionError("no"), TimeoutError(), ValueError("odd"), KeyError("Contents")],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("uri", ["broken://x", "broken://x/"])
+def test_failing_file_system_is_neither_empty_nor_gone(error: Exception, uri: str) -> None:
+    fsspec.register_implementation("broken", BrokenFileSystem, clobber=True)
+    BrokenFileSystem.error = error
+    with Origins(ReferenceRules(schemes=frozenset({"broken"}))) as origins:
+        with pytest.raises(ReferenceUnreachable):
+            resolve(uri, origins)
+        assert verify(b"x", ReferenceTarget(uri=uri), origins).state is DriftState.UNREACHABLE
+
+
+def test_secret_that_a_file_system_prints_is_not_passed_on() -> None:
+    fsspec.register_implementation("broken", BrokenFileSystem, clobber=True)
+    BrokenFileSystem.error = OSError("login with hidden-password-1 failed")
+    rules = ReferenceRules(schemes=frozenset({"broken"}), options={"broken": {"password": "hidden-password-1"}})
+    with Origins(rules) as origins, pytest.raises(ReferenceUnreachable) as caught:
+        resolve("broken://x", origins)
+    assert "hidden-password-1" not in f"{caught.value} {caught.value.__cause__!r}"
 
 
 # -- stored versions -------------------------------------------------------------------------------------

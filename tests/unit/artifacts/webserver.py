@@ -88,7 +88,7 @@ def serve(host: str = "127.0.0.1", port: int = 0) -> Iterator[WebServer]:
                 with contextlib.suppress(OSError):
                     self.wfile.write(answer.body[: answer.cut_after])
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *args: object) -> None:
             pass
