@@ -551,6 +551,27 @@ def test_copy_that_is_not_the_same_is_found_before_anything_is_deleted(world: Wo
     assert world.contents("old") == ["a", "b"]
 
 
+def test_two_copies_of_one_version_become_one(world: World) -> None:
+    """Two movers have looked before either of them has copied anything."""
+    world.push("old", "a", "b")
+    world.opened.set_alias("old:v2", "prod")
+
+    def copy() -> None:
+        refused = Fault(key="*.deleted", verb="put_if_absent", action=ErrorBefore(permission_denied), times=None)
+        with (
+            world.store(through=world.faulty(refused), user="other", jobs=1) as store,
+            pytest.raises(StorePermissionDenied),
+        ):
+            move(store, "old", "new")
+
+    result = moving_while(world, copy, verb="put_if_absent", key=NameKeys(Name("new")).slot(1))
+    assert world.contents("new") == ["a", "b"] and world.live("new") == ["new:v2", "new:v1"]
+    assert [version.new for version in result.names[0].versions] == ["new:v1", "new:v2"]
+    tombstone = read_tombstone(world.memory, Name("new"), 3)
+    assert tombstone is not None and tombstone.reason == "moved to new:v1"
+    assert world.opened.show("new:prod").version == "new:v2"
+
+
 @pytest.mark.parametrize("count", [2, 5])
 def test_movers_at_the_same_time_make_one_copy_of_each_version(world: World, count: int) -> None:
     prepare(world)
