@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, NewType
 
 from artifactstore.digest import PACK_ID_BYTES, Digest, PackId
 from artifactstore.errors import InvalidName
-from artifactstore.names import Name
+from artifactstore.names import JOBS, JobName, Name
 
 TxId = NewType("TxId", str)
 """A transaction: 32 lower-case hexadecimal digits, random."""
@@ -160,12 +160,12 @@ def parse_slot_key(key: str, prefix: str) -> tuple[int, SlotObject] | None:
 
 
 def parse_version_key(key: str) -> tuple[Name, int] | None:
-    """The name and number of a slot's key; None for anything else (a job's snapshot, a tombstone, a stranger)."""
+    """The name and number of a slot's key; None for anything else (a tombstone, a stranger)."""
     head, _, slot = key.removeprefix(NAMES).rpartition("/v/")
     folder, _, last = head.rpartition("@")
     number = parse_counted(slot)
     try:
-        name = Name(folder + last)
+        name = JobName(folder + last) if folder.startswith(f"{JOBS}/") else Name(folder + last)
     except InvalidName:
         return None
     return (name, number) if number is not None and NameKeys(name).slot(number) == key else None

@@ -13,14 +13,19 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote, unquote
 
 from artifactstore.digest import Digest, parse_digest
 from artifactstore.errors import InvalidName
 
 MAX_FOLDER_DEPTH: Final = 8
 LATEST: Final = "latest"
+JOBS: Final = ".jobs"
+"""Folder of all that belongs to jobs."""
+MAX_JOB_TEXT_BYTES: Final = 200
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 _SLOT: Final = re.compile(r"v([1-9][0-9]{0,14})", re.ASCII)
+_JOB_NAME: Final = re.compile(r"\.jobs/([^/@]+)/([a-z]+)/([^/@]+)", re.ASCII)
 _GRAMMAR: Final = "letters, digits, `.`, `_` and `-`, starting with a letter, digit or `_`, at most 128 characters"
 
 
@@ -58,6 +63,61 @@ class Name:
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class JobName(Name):
+    """What a job has versions of: ``.jobs/<job id>/<kind>/<key>``, job id and key percent-encoded.
+
+    No name of people begins with a dot, so the two never meet. Made by `job_name`.
+    """
+
+    def __post_init__(self) -> None:
+        match = _JOB_NAME.fullmatch(self.text)
+        if match is None or any(encode_job_text(decode_job_text(part)) != part for part in match.group(1, 3)):
+            raise InvalidName(f"{self.text!r} is not the name of something that a job has")
+
+    @property
+    def job_id(self) -> str:
+        return decode_job_text(self.text.split("/")[1])
+
+    @property
+    def kind(self) -> str:
+        return self.text.split("/")[2]
+
+    @property
+    def key(self) -> str:
+        return decode_job_text(self.last)
+
+
+def job_name(job_id: str, kind: str, key: str) -> JobName:
+    """The name of what job ``job_id`` has under ``key``; ``kind`` is such as ``dir`` or ``saved``.
+
+    Raises:
+        InvalidName: Job id or key is empty, has control characters, or passes 200 bytes encoded.
+    """
+    return JobName(f"{JOBS}/{encode_job_text(job_id)}/{kind}/{encode_job_text(key)}")
+
+
+def encode_job_text(text: str) -> str:
+    """A job id or key as it stands in keys: percent-encoded, so that any text is one segment.
+
+    Raises:
+        InvalidName: It is empty, has control characters, is no text, or passes 200 bytes encoded.
+    """
+    if not text or not text.isprintable():
+        raise InvalidName(f"{text[:200]!r} can't name a job, or what it has: empty, or control characters")
+    encoded = quote(text, safe="")
+    if encoded.strip(".") == "":
+        encoded = encoded.replace(".", "%2E")  # a storage may take `.` and `..` for something else
+    if len(encoded) > MAX_JOB_TEXT_BYTES:
+        raise InvalidName(f"{text[:200]!r} is too long: over {MAX_JOB_TEXT_BYTES} bytes, percent-encoded")
+    return encoded
+
+
+def decode_job_text(encoded: str) -> str:
+    """The text behind `encode_job_text`; what is not UTF-8 becomes U+FFFD, which never encodes to the same."""
+    return unquote(encoded)
 
 
 def check_folder(text: str) -> str:
@@ -175,15 +235,33 @@ def parse_reference(text: str) -> Reference:
     return Reference(name=Name(text[:at]), version=version, path=_inside(text, inside))
 
 
-def parse_whole(text: str) -> Reference:
+def as_name(name: str | Name) -> Name:
+    """A name, given as text or as what it is.
+
+    Raises:
+        InvalidName: The text is not one.
+    """
+    return name if isinstance(name, Name) else Name(name)
+
+
+def as_reference(reference: str | Reference) -> Reference:
+    """A reference, given as text or as what it is.
+
+    Raises:
+        InvalidName: The text is not one.
+    """
+    return reference if isinstance(reference, Reference) else parse_reference(reference)
+
+
+def parse_whole(text: str | Reference) -> Reference:
     """Read a reference to a whole version, for what can't be done to a part of one.
 
     Raises:
         InvalidName: ``text`` is no reference, or has a path inside.
     """
-    reference = parse_reference(text)
+    reference = as_reference(text)
     if reference.path:
-        raise InvalidName(f"{text!r} has a path inside a version, and a whole version is meant here")
+        raise InvalidName(f"{str(text)!r} has a path inside a version, and a whole version is meant here")
     return reference
 
 

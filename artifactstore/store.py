@@ -22,7 +22,7 @@ from artifactstore.dedup.state import LocalState
 from artifactstore.errors import NameNotFound
 from artifactstore.manifest.diff import Change, diff_blocks, diff_entries
 from artifactstore.manifest.model import Entry
-from artifactstore.names import Name, Reference, parse_reference, parse_whole
+from artifactstore.names import Name, Reference, as_name, as_reference, parse_whole
 from artifactstore.opened import DEFAULT_JOBS, DEFAULT_MEMORY_BYTES, OpenedStore, StoreOptions
 from artifactstore.overlap import check_destination, check_sources, exclusions, store_in_sources
 from artifactstore.reading import open_file
@@ -99,31 +99,35 @@ class Store(OpenedStore):
     def push(
         self,
         sources: Source | Sequence[Source],
-        name: str,
+        name: str | Name,
         *,
         options: PushOptions = _DEFAULT_PUSH,
+        base: Reference | None = None,
         progress: Progress = NULL_PROGRESS,
     ) -> PushResult:
         """Make a new version of ``name``: the content of a directory, or several paths under their own names.
 
         A local folder that is absent or empty becomes a store first.
 
+        Args:
+            base: Another version that much of the content is in already: what was last pulled here, say.
+
         Raises:
             InvalidName: Not a name.
             As `transfer.push.push`.
         """
-        target = Name(name)
+        target = as_name(name)
         many = [sources] if isinstance(sources, (str, bytes, os.PathLike)) else list(sources)
         check_sources(many, store_path=self._path)
         own = store_in_sources(many, store_path=self._path)
         options = replace(options, exclude=(*options.exclude, *exclusions(own)))
-        done = self._push(Trees(many), target, options, progress)
+        done = self._push(Trees(many, base), target, options, progress)
         return replace(done, notices=(*done.notices, *own))
 
     def push_composition(
         self,
         composition: Composition,
-        name: str,
+        name: str | Name,
         *,
         options: PushOptions = _DEFAULT_PUSH,
         progress: Progress = NULL_PROGRESS,
@@ -137,7 +141,7 @@ class Store(OpenedStore):
             PathExists: Two parts have something for one path.
             As `transfer.push.push`.
         """
-        target = Name(name)
+        target = as_name(name)
         trees = [part for part in composition.placed if not isinstance(part.added, Found)]
         folders = {os.path.dirname(part.source) for part in composition.placed if isinstance(part.added, Found)}
         check_sources([*(part.source for part in trees), *folders], store_path=self._path)
@@ -158,7 +162,7 @@ class Store(OpenedStore):
 
     def pull(
         self,
-        reference: str,
+        reference: str | Reference,
         destination: Destination | None = None,
         *,
         options: PullOptions = _DEFAULT_PULL,
@@ -170,7 +174,7 @@ class Store(OpenedStore):
             InvalidName: Not a reference.
             As `transfer.pull.pull`.
         """
-        parsed = parse_reference(reference)
+        parsed = as_reference(reference)
         check_destination(parsed, destination, store_path=self._path, deletes=options.delete)
         return pull(self._context(), parsed, destination, options=options, progress=progress)
 
@@ -180,12 +184,12 @@ class Store(OpenedStore):
         Args:
             paths: Those of `PullOptions`.
         """
-        parsed = parse_reference(reference)
+        parsed = as_reference(reference)
         name = synced_name(parsed.name.text, b"//".join([parsed.path, *sorted(paths)]))
         synced = self._state.synced(self.record.store_id_bytes, os.path.realpath(os.fsencode(directory)), name)
         return (self._state.synced_entries(synced) or ()) if synced is not None else ()
 
-    def open(self, reference: str, *, allow_expired: bool = False) -> io.BufferedReader:
+    def open(self, reference: str | Reference, *, allow_expired: bool = False) -> io.BufferedReader:
         """One file of a version (``name:v3/path``) as a seekable stream, checked as it is read.
 
         Raises:
@@ -193,7 +197,7 @@ class Store(OpenedStore):
             VersionExpired: The version's time is over, and that was not allowed.
             CorruptData: Stored bytes fail their check: here, or when they are read.
         """
-        parsed = parse_reference(reference)
+        parsed = as_reference(reference)
         tree = self._tree(parsed, allow_expired=allow_expired)
         return open_file(tree, self._backend, parsed.path, pool=self._requests)
 
@@ -203,11 +207,11 @@ class Store(OpenedStore):
         """Folders and names directly in a folder."""
         return self._catalog().folder(folder)
 
-    def versions(self, name: str) -> Iterator[VersionInfo]:
+    def versions(self, name: str | Name) -> Iterator[VersionInfo]:
         """Versions of a name, the newest first."""
-        return self._catalog().versions(Name(name))
+        return self._catalog().versions(as_name(name))
 
-    def show(self, reference: str) -> VersionInfo:
+    def show(self, reference: str | Reference) -> VersionInfo:
         """Everything known about one version.
 
         Raises:
@@ -215,7 +219,7 @@ class Store(OpenedStore):
         """
         return self._catalog().version(parse_whole(reference))
 
-    def resolve(self, reference: str, *, allow_expired: bool = False) -> VersionPin:
+    def resolve(self, reference: str | Reference, *, allow_expired: bool = False) -> VersionPin:
         """Which version a reference means now, with the content digest that its root proves.
 
         Raises:
@@ -261,14 +265,14 @@ class Store(OpenedStore):
         self.record  # noqa: B018 - as for _catalog
         return Search(backend=self._backend, requests=self._requests, progress=progress).find(query)
 
-    def files(self, reference: str, *, allow_expired: bool = False) -> Iterator[Entry]:
+    def files(self, reference: str | Reference, *, allow_expired: bool = False) -> Iterator[Entry]:
         """The entries of a version, or below a path of it, in order.
 
         Raises:
             PathNotFound: The version has nothing at the path.
             VersionExpired: The version's time is over, and that was not allowed.
         """
-        parsed = parse_reference(reference)
+        parsed = as_reference(reference)
         tree = self._tree(parsed, allow_expired=allow_expired)
         empty = True
         for entry, _, _ in tree.below(parsed.path):
@@ -285,11 +289,11 @@ class Store(OpenedStore):
         Raises:
             VersionExpired: The time of one is over, and that was not allowed.
         """
-        reference = parse_reference(old)
+        reference = as_reference(old)
         tree = self._tree(reference, allow_expired=allow_expired)
         if isinstance(new, os.PathLike):
             return self._diff_directory(self._entries_below(tree, reference), new, cut=tree.root.cut)
-        other = parse_reference(new)
+        other = as_reference(new)
         other_tree = self._tree(other, allow_expired=allow_expired)
         same_cut = tree.root.cut == other_tree.root.cut
         if not reference.path and not other.path:
@@ -347,7 +351,9 @@ class Store(OpenedStore):
         """All moves of an alias, the newest first."""
         return self._catalog().alias_history(Name(name), alias)
 
-    def set_alias(self, reference: str, alias: str, *, protect: bool | None = None, force: bool = False) -> AliasInfo:
+    def set_alias(
+        self, reference: str | Reference, alias: str, *, protect: bool | None = None, force: bool = False
+    ) -> AliasInfo:
         """Make an alias point to a version.
 
         Args:
@@ -379,7 +385,7 @@ class Store(OpenedStore):
         """
         return self.writable_catalog().delete_alias(Name(name), alias, author=author(), guard=Guard(force=force))
 
-    def edit(self, reference: str, change: VersionEdit) -> VersionInfo:
+    def edit(self, reference: str | Reference, change: VersionEdit) -> VersionInfo:
         """Change message, labels, metadata or time-to-live of a version; its content never changes.
 
         Raises:
@@ -389,7 +395,7 @@ class Store(OpenedStore):
         """
         return self.writable_catalog().edit(parse_whole(reference), change, author=author())
 
-    def remove(self, reference: str, *, options: RemoveOptions = _DEFAULT_REMOVE) -> RemoveResult:
+    def remove(self, reference: str | Reference, *, options: RemoveOptions = _DEFAULT_REMOVE) -> RemoveResult:
         """Delete a version, or with `RemoveOptions.all_versions` all of them. Space returns with garbage collection.
 
         Raises:
@@ -411,7 +417,7 @@ class Store(OpenedStore):
         target = parse_whole(reference)
         return self._catalog().usage(target, all_versions=reference == target.name.text)
 
-    def record_use(self, reference: str, *, by: str) -> bool:
+    def record_use(self, reference: str | Reference, *, by: str) -> bool:
         """Say that a job used a version, for `lineage`. A version made from another one says so by itself.
 
         Args:

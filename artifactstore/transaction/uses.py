@@ -9,15 +9,13 @@ import contextlib
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import quote
 
 from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock, timestamp
 from artifactstore.digest import USER_CONTEXT, Digest, digest_of
 from artifactstore.errors import BackendError, InvalidName, ObjectExists
 from artifactstore.keys import NameKeys, TxId
-from artifactstore.names import Name, Slot, parse_whole
+from artifactstore.names import Name, Slot, encode_job_text, parse_whole
 from artifactstore.transaction.conditional import Won, put_once
 from artifactstore.transaction.records import (
     NOBODY,
@@ -29,8 +27,6 @@ from artifactstore.transaction.records import (
     fresh_nonce,
 )
 from artifactstore.transaction.versions import Version
-
-MAX_JOB_BYTES: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +43,7 @@ def check_job_id(text: str) -> str:
     Raises:
         InvalidName: It is not.
     """
-    if not text or not text.isprintable() or len(quote(text, safe="")) > MAX_JOB_BYTES:
-        raise InvalidName(f"{text[:MAX_JOB_BYTES]!r} is not the id of a job (1 to {MAX_JOB_BYTES} bytes, printable)")
+    encode_job_text(text)
     return text
 
 

@@ -168,6 +168,7 @@ class _Gathering:
             started_at=self._started_at,
             source_key=_source_key(placed, self._directories),
             follow_links=self._options.follow_links,
+            growth=self._options.growth,
             temporary=self._temporary,
         )
 

@@ -2,14 +2,18 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from artifactstore.clock import Clock
+from artifactstore.errors import NotFound
+from artifactstore.names import Reference
+from artifactstore.transaction.resolve import open_version
 from artifactstore.transfer.compose import Composition, complete, gather_placed
 from artifactstore.transfer.context import StoreContext
-from artifactstore.transfer.found import Scan, ScanOptions
+from artifactstore.transfer.found import BaseTree, Scan, ScanOptions
 from artifactstore.transfer.scan import scan
+from artifactstore.tree import StoredTree
 
 Source = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -35,9 +39,14 @@ class Content(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """The content of one directory, or several files and directories under their own names."""
+    """The content of one directory, or several files and directories under their own names.
+
+    Attributes:
+        base: Another version that much of it is in already, or None.
+    """
 
     sources: Sequence[Source]
+    base: Reference | None = None
 
     @property
     def origin(self) -> str:
@@ -47,7 +56,16 @@ class Trees:
         return scan(self.sources, options=options, clock=clock)
 
     def complete(self, found: Scan, context: StoreContext) -> Scan:
-        return found
+        return found if self.base is None else replace(found, base=_seen_live(self.base, context))
+
+
+def _seen_live(reference: Reference, context: StoreContext) -> BaseTree | None:
+    """A version found live by requests made now; None where it is not there: then there is less to reuse."""
+    try:
+        version, root = open_version(context.backend, reference.name, reference.version, pool=context.requests)
+    except NotFound:
+        return None
+    return BaseTree(StoredTree(context.backend, root, version=version.text, pool=context.requests), version.tx)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,13 @@ class OnError(enum.Enum):
     SKIP = "skip"  # it is left out and listed
 
 
+class Growth(enum.Enum):
+    """What happens to a file that grows while it is read."""
+
+    READ_AGAIN = "read again"  # up to three times, then it is an error
+    TAKE_START = "take start"  # what it held when it was opened is the content: for logs
+
+
 class Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One path of a scan.
 
@@ -82,6 +89,7 @@ class ScanOptions:
         follow_links: Whether links are stored or followed.
         one_file_system: Leave out what is mounted inside the tree.
         on_error: What happens at a path that can't be read.
+        growth: What happens to a file that grows while it is read.
     """
 
     include: tuple[str, ...] = ()
@@ -89,6 +97,7 @@ class ScanOptions:
     follow_links: FollowLinks = FollowLinks.NEVER
     one_file_system: bool = False
     on_error: OnError = OnError.FAIL
+    growth: Growth = Growth.READ_AGAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,13 @@ class CarriedFile(NamedTuple):
     packs: Sequence[bytes]
 
 
+class BaseTree(NamedTuple):
+    """A version that was found live after the upload began, and its transaction."""
+
+    tree: StoredTree
+    tx: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """What a scan found.
@@ -135,6 +151,8 @@ class Scan:
         follow_links: As asked.
         references: By path, the targets of rows that are references.
         carried: By path, the rows that are files of stored versions.
+        base: Another version than the name's own that much of the content is in.
+        growth: What happens to files that grow while they are read.
         temporary: Indexes of directories that will not be there again: local state need not remember them.
     """
 
@@ -148,6 +166,8 @@ class Scan:
     follow_links: FollowLinks
     references: Mapping[bytes, ReferenceTarget] = field(default_factory=dict)
     carried: Mapping[bytes, CarriedFile] = field(default_factory=dict)
+    base: BaseTree | None = None
+    growth: Growth = Growth.READ_AGAIN
     temporary: set[int] = field(default_factory=set)
 
     @property

@@ -37,6 +37,13 @@ class ConflictStrategy(enum.Enum):
     REPLACE = "replace"
 
 
+class SyncBase(enum.Enum):
+    """What counts as the state that this side and the version both come from."""
+
+    SAME_NAME = "same name"  # what was last synced here under the version's name
+    LAST_SYNC = "last sync"  # what was last synced here, under whatever name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullOptions:
     """How to pull.
@@ -50,6 +57,7 @@ class PullOptions:
         dry_run: Plan only.
         allow_expired: Take a version whose time is over.
         paths: Only these paths of what is pulled, each with all below it; empty for everything.
+        base: What edits here and changes there are told apart by.
     """
 
     strategy: ConflictStrategy = ConflictStrategy.ERROR
@@ -59,6 +67,7 @@ class PullOptions:
     dry_run: bool = False
     allow_expired: bool = False
     paths: tuple[bytes, ...] = ()
+    base: SyncBase = SyncBase.SAME_NAME
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):

@@ -16,7 +16,7 @@ from artifactstore.transaction.versions import Version
 from artifactstore.transfer.conflict import LocalFact
 from artifactstore.transfer.context import StoreContext
 from artifactstore.transfer.download import DEFAULT_JOBS, Means, download
-from artifactstore.transfer.plan import ConflictedPath, DownloadResult, PullOptions
+from artifactstore.transfer.plan import ConflictedPath, DownloadResult, PullOptions, SyncBase
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.rollback import open_watched
 from artifactstore.tree import StoredTree
@@ -82,7 +82,7 @@ def pull(
         context.backend,
         target,
         prefix=reference.path,
-        base=place.base(),
+        base=place.base(options.base),
         known=RememberedFiles(context.state, context.store_id, place.directory, cut=root.cut),
         options=options,
         means=Means(jobs=DEFAULT_JOBS, budget_bytes=context.memory_bytes // 2, clock=context.clock, progress=progress),
@@ -112,11 +112,14 @@ class _Place:
         self._version = version
         self._name = synced_name(version.name.text, path)
 
-    def base(self) -> tuple[Entry, ...] | None:
-        """What was last synced here under this name; None where that is not known."""
-        state = self._context.state
-        synced = state.synced(self._context.store_id, self.directory, self._name)
-        return state.synced_entries(synced) if synced is not None else None
+    def base(self, choice: SyncBase) -> tuple[Entry, ...] | None:
+        """What was last synced here; None where that is not known."""
+        state, store_id = self._context.state, self._context.store_id
+        if choice is SyncBase.LAST_SYNC:
+            synced = state.last_synced(self.directory)
+        else:
+            synced = state.synced(store_id, self.directory, self._name)
+        return state.synced_entries(synced) if synced is not None and synced.store_id == store_id else None
 
     def remember(self, done: DownloadResult, *, looked_at: float) -> None:
         """Tell local state what is here now.

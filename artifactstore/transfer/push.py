@@ -43,7 +43,16 @@ from artifactstore.transaction.uses import put_use_hints
 from artifactstore.transaction.versions import Version, with_edit
 from artifactstore.transfer.content import Content
 from artifactstore.transfer.context import Reuse, StoreContext, UploadEnvironment
-from artifactstore.transfer.found import CARRIED, FollowLinks, Found, Notice, OnError, Scan, ScanOptions
+from artifactstore.transfer.found import (
+    CARRIED,
+    FollowLinks,
+    Found,
+    Growth,
+    Notice,
+    OnError,
+    Scan,
+    ScanOptions,
+)
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import job_id, provenance
 from artifactstore.transfer.rollback import Witness
@@ -75,6 +84,7 @@ class PushOptions:
         reuse: With `NOTHING` everything is read and sent again, and becomes a version even if it is unchanged: the
             way out when stored data is damaged and its source is still there.
         on_error: What to do about files that can't be read.
+        growth: What to do about files that grow while they are read.
         dry_run: Scan, read and compare; write nothing to the store.
     """
 
@@ -95,6 +105,7 @@ class PushOptions:
     checksum: bool = False
     reuse: Reuse = Reuse.ALL
     on_error: OnError = OnError.FAIL
+    growth: Growth = Growth.READ_AGAIN
     dry_run: bool = False
 
 
@@ -196,6 +207,7 @@ def _scan_options(options: PushOptions) -> ScanOptions:
         follow_links=options.follow_links,
         one_file_system=options.one_file_system,
         on_error=options.on_error,
+        growth=options.growth,
     )
 
 
@@ -350,16 +362,22 @@ class _Push:
         self._upload.heartbeat(lambda: tuple(self._sent), cut=str(self._context.cut))
 
     def _base(self, packs: PackSet) -> Base | None:
-        """The newest live version, if its content is cut like ours: the second request is its root."""
+        """The newest live version, else the other one named, if its content is cut like ours."""
         if self._options.reuse is Reuse.NOTHING:
             return None
+        other, cut = self._scan.base, str(self._context.cut)
+        if other is not None:
+            self._trust(other.tree, packs)
         latest, root = self._upload.latest, self._upload.latest_root()
-        if latest is None or root is None or root.cut != str(self._context.cut):
-            return None
-        condemned = self._upload.condemned([PackId(row.pack) for row in root.packs])
-        packs.ban(condemned)
-        tree = StoredTree(self._context.backend, root, version=latest.text)
-        return Base(tree, latest.tx, packs)
+        if latest is not None and root is not None and root.cut == cut:
+            packs.ban(self._upload.condemned([PackId(row.pack) for row in root.packs]))
+            return Base(StoredTree(self._context.backend, root, version=latest.text), latest.tx, packs)
+        return Base(other.tree, other.tx, packs) if other is not None and other.tree.root.cut == cut else None
+
+    def _trust(self, tree: StoredTree, packs: PackSet) -> None:
+        """Rely on the packs of a version that was found live after `begin`."""
+        packs.ban(self._upload.condemned([PackId(row.pack) for row in tree.root.packs]))
+        packs.trust(tree.root.packs)
 
     def _interrupted(self) -> list[RecordedPack]:
         if self._options.reuse is Reuse.NOTHING:
@@ -386,8 +404,7 @@ class _Push:
             return
         trees = {id(file.tree): file.tree for file in self._scan.carried.values()}
         for tree in trees.values():
-            packs.ban(self._upload.condemned([PackId(row.pack) for row in tree.root.packs]))
-            packs.trust(tree.root.packs)
+            self._trust(tree, packs)
 
     def _known_carried(self, found: Found) -> KnownFile | None:
         """None for what has to be read again: under another cut function its digest would be another."""

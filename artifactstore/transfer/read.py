@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from artifactstore.errors import SourceChanged, SourceUnreadable
-from artifactstore.transfer.found import FollowLinks, Found, Scan, found_file
+from artifactstore.transfer.found import FollowLinks, Found, Growth, Scan, found_file
 from artifactstore.transfer.handles import DirectoryHandles, shown, source_error
 
 MAX_ATTEMPTS: Final = 3
@@ -41,6 +41,7 @@ class SourceReader:
         self._directories = scan.directories
         self._link_flags = 0 if scan.follow_links is FollowLinks.ALWAYS else os.O_NOFOLLOW
         self._flags = _FLAGS | self._link_flags
+        self._growth = scan.growth
         self._local = threading.local()
         self._lock = threading.Lock()
         self._handles: list[DirectoryHandles] = []
@@ -52,7 +53,7 @@ class SourceReader:
             SourceChanged: It is gone, or something else is in its place.
             SourceUnreadable: The system refuses.
         """
-        return OpenSource(found, *self._opened(found))
+        return OpenSource(found, *self._opened(found), growth=self._growth)
 
     def read(self, found: Found) -> tuple[bytes, Found]:
         """A small file's whole content, and its row as it is now (``found`` itself where nothing changed).
@@ -70,8 +71,8 @@ class SourceReader:
                 raise source_error(error, found.path, doing="reading") from error
             finally:
                 os.close(handle)
-            if len(data) == before.st_size and _is_same(before, after):
-                return data, _seen(found, after)
+            if len(data) == before.st_size and _counts(before, after, self._growth):
+                return data, _seen(found, before)
         raise keeps_changing(found)
 
     def read_into(self, found: Found, buffer: memoryview) -> Found:
@@ -93,8 +94,8 @@ class SourceReader:
                 raise source_error(error, found.path, doing="reading") from error
             finally:
                 os.close(handle)
-            if count == size and _is_same(before, after):
-                return _seen(found, after)
+            if count == size and _counts(before, after, self._growth):
+                return _seen(found, before)
         raise keeps_changing(found)
 
     def close(self) -> None:
@@ -145,7 +146,8 @@ class OpenSource:
         size: Its size when it was opened: no byte after that is read.
     """
 
-    def __init__(self, found: Found, handle: int, looked: os.stat_result) -> None:
+    def __init__(self, found: Found, handle: int, looked: os.stat_result, *, growth: Growth) -> None:
+        self._growth = growth
         self.found: Final = found
         self.size: Final = looked.st_size
         self._handle = handle
@@ -214,9 +216,9 @@ class OpenSource:
             after = os.fstat(self._handle)
         except OSError as error:
             raise source_error(error, self.found.path, doing="reading") from error
-        if self._is_short or not _is_same(self._before, after):
+        if self._is_short or not _counts(self._before, after, self._growth):
             return None
-        return _seen(self.found, after)
+        return _seen(self.found, self._before)
 
     def close(self) -> None:
         """Calling it twice is fine."""
@@ -235,6 +237,13 @@ def keeps_changing(found: Found) -> SourceChanged:
     """The error for a file that changed under each of `MAX_ATTEMPTS` reads."""
     where = shown(found.path)
     return SourceChanged(f"{where} kept changing while it was read", where=where)
+
+
+def _counts(before: os.stat_result, after: os.stat_result, growth: Growth) -> bool:
+    """Whether what was read between two looks is what the file held at the first."""
+    if growth is Growth.TAKE_START and before.st_ino == after.st_ino and before.st_size <= after.st_size:
+        return True
+    return _is_same(before, after)
 
 
 def _is_same(before: os.stat_result, after: os.stat_result) -> bool:

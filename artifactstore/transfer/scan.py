@@ -106,6 +106,7 @@ def scan(
         started_at=started_at,
         source_key=key,
         follow_links=options.follow_links,
+        growth=options.growth,
     )
 
 

@@ -38,14 +38,18 @@ from artifactstore.keys import (
     run_key,
     store_setting_key,
 )
-from artifactstore.names import Name
+from artifactstore.names import Name, job_name
 
 PACK = PackId(bytes(range(20)))
 TX = TxId("0123456789abcdef" * 2)
 DIGEST = Digest(bytes(range(32)))
 numbers = st.integers(0, 10**16 - 1)
 segments = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True)
-names = st.lists(segments, min_size=1, max_size=9).map("/".join).map(Name)
+job_texts = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=16)
+names = st.one_of(
+    st.lists(segments, min_size=1, max_size=9).map("/".join).map(Name),
+    st.builds(job_name, job_texts, st.sampled_from(["dir", "saved"]), job_texts),
+)
 
 
 def test_keys_are_those_of_the_format() -> None:
@@ -126,7 +130,8 @@ def test_names_share_no_key(one: Name, other: Name) -> None:
         "names/@n/v/",
         "names/n/v/9999999999999998-1",
         "names/@../v/9999999999999998-1",
-        "names/.jobs/1/dir/@k/v/9999999999999998-1",
+        "names/.jobs/1/@k/v/9999999999999998-1",
+        "names/.jobs/%31/dir/@k/v/9999999999999998-1",
         "names/@n/alias/v/9999999999999998-1",
         "other/@n/v/9999999999999998-1",
         "names//@n/v/9999999999999998-1",

@@ -12,12 +12,14 @@ from artifactstore.keys import NameKeys
 from artifactstore.names import (
     Alias,
     Content,
+    JobName,
     Latest,
     Name,
     Reference,
     Slot,
     check_alias,
     check_folder,
+    job_name,
     parse_reference,
     parse_version,
 )
@@ -159,3 +161,30 @@ def test_any_text_is_a_reference_or_refused(text: str) -> None:
     except InvalidName:
         return
     assert not any(part in (b"", b".", b"..") for part in reference.path.split(b"/") if reference.path)
+
+
+class TestJobNames:
+    @pytest.mark.parametrize("text", ["42", "slurm-c-1_2", ".", "..", "a/b@c:d", "größe", "x%2Fy", " ", "~", "...x"])
+    def test_any_text_is_one_segment_and_comes_back(self, text: str) -> None:
+        name = job_name(text, "dir", text)
+        assert (name.job_id, name.kind, name.key) == (text, "dir", text)
+        assert name.text.count("/") == 3
+        assert JobName(name.text) == name
+
+    @pytest.mark.parametrize("text", ["", "a\nb", "\x7f", "\udc80", "x" * 201, "ü" * 40])
+    def test_what_can_not_be_one_is_refused(self, text: str) -> None:
+        with pytest.raises(InvalidName):
+            job_name(text, "dir", "key")
+        with pytest.raises(InvalidName):
+            job_name("job", "dir", text)
+
+    @pytest.mark.parametrize(
+        "text", ["a/b", ".jobs/a/dir/a b", ".jobs/../dir/x", ".jobs/%61/dir/x", ".jobs/%FF/dir/x", ".jobs/a/Dir/x", ""]
+    )
+    def test_there_is_one_spelling(self, text: str) -> None:
+        with pytest.raises(InvalidName):
+            JobName(text)
+
+    def test_no_name_of_people_is_one(self) -> None:
+        with pytest.raises(InvalidName):
+            Name(job_name("42", "dir", "key").text)

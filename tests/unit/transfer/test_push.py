@@ -22,6 +22,7 @@ from artifactstore.errors import (
 )
 from artifactstore.keys import NAMES, PACKS, STORE, TRANSACTIONS, pack_key
 from artifactstore.manifest.paths import TEMPORARY_PREFIX
+from artifactstore.names import parse_reference
 from artifactstore.pack.format import ChunkKind, parse_pack
 from artifactstore.store import FollowLinks, OnError, PushOptions, PushResult, Store, Strategy
 from artifactstore.testing.stores import (
@@ -40,6 +41,7 @@ from artifactstore.testing.stores import (
 from artifactstore.testing.strategies import seeded_bytes
 from artifactstore.transfer import content as content_module
 from artifactstore.transfer import upload as upload_module
+from artifactstore.transfer.found import Growth
 from artifactstore.transfer.read import SourceReader
 from artifactstore.transfer.scan import scan
 
@@ -668,3 +670,65 @@ class TestProtection:
         edit_tree(tree, {b"newer": b"newer"})
         push(world, tree, strategy=Strategy.REPLACE, force=True)
         assert world.live("n") == ["n:v3"]
+
+
+class TestBase:
+    def test_what_lies_in_another_users_version_is_not_sent_again(self, world: StoreWorld, tree: Path) -> None:
+        push(world, tree, "theirs", user="them")
+        with world.store(user="us") as store:
+            store.pull("theirs", world.folder / "ours")
+        edit_tree(world.folder / "ours", {b"new": b"new"})
+        packs = world.packs()
+        with world.store(user="us") as store:
+            done = store.push(world.folder / "ours", "ours", base=parse_reference("theirs"))
+        assert len(world.content_chunks(world.packs() - packs)) == 1
+        assert (done.version, done.new_bytes) == ("ours:v1", 3)
+        assert world.pulled("ours") == tree_at(world.folder / "ours")
+
+    def test_a_base_that_is_not_there_costs_only_what_it_would_have_saved(self, world: StoreWorld, tree: Path) -> None:
+        with world.store() as store:
+            store.push(tree, "n", base=parse_reference("nothing"))
+        assert world.pulled("n") == tree_at(tree)
+
+
+class TestGrowth:
+    @pytest.fixture
+    def growing(self, world: StoreWorld, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A log that gets one more line whenever somebody has read from it."""
+        log = world.folder / "logs" / "events"
+        log.parent.mkdir()
+        log.write_bytes(b"line\n" * 2000)
+        real = os.readv, os.preadv
+
+        def grow() -> None:
+            with log.open("ab") as stream:
+                stream.write(b"more\n")
+
+        def readv(handle: int, buffers: list[memoryview]) -> int:
+            count = real[0](handle, buffers)
+            grow()
+            return count
+
+        def preadv(handle: int, buffers: list[memoryview], offset: int) -> int:
+            count = real[1](handle, buffers, offset)
+            grow()
+            return count
+
+        monkeypatch.setattr(os, "readv", readv)
+        monkeypatch.setattr(os, "preadv", preadv)
+        return log
+
+    def test_a_file_that_keeps_growing_is_an_error(self, world: StoreWorld, growing: Path) -> None:
+        with pytest.raises(SourceChanged):
+            push(world, growing.parent)
+
+    @pytest.mark.parametrize("lines", [10, 2000], ids=["small", "large"])
+    def test_or_is_stored_as_it_was_when_it_was_opened(self, world: StoreWorld, growing: Path, lines: int) -> None:
+        growing.write_bytes(b"line\n" * lines)
+        push(world, growing.parent, growth=Growth.TAKE_START)
+        assert world.stored("n") == {b"events": File(b"line\n" * lines)}
+        again = push(world, growing.parent, growth=Growth.TAKE_START)
+        assert again.action == "committed", "it has grown since"
+        stored = world.stored("n")[b"events"]
+        assert isinstance(stored, File)
+        assert stored.content.startswith(b"line\n" * lines + b"more\n")
