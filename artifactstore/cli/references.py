@@ -48,7 +48,7 @@ def _show(drifts: list[Drift]) -> None:
 
 def _row(drift: Drift) -> tuple[str, ...]:
     changes = "; ".join(f"{change.field}: {change.old} → {change.new}" for change in drift.changes) or drift.reason
-    weak = " (weak: no digest or version id proves it)" if drift.is_weak else ""
+    weak = " (weak: only a version id, or a digest with --content, proves it)" if drift.is_weak else ""
     return (drift.state.value, shown_path(drift.path), printable(drift.uri), printable(changes) + weak)
 
 
