@@ -6,7 +6,10 @@ import weakref
 from collections import OrderedDict
 from typing import Final
 
+from artifactstore.backend.table import local_path_of
+from artifactstore.chunk_cache.folder import Sharing
 from artifactstore.chunk_cache.location import open_cache
+from artifactstore.chunk_cache.protocol import ChunkCache, NoCache
 from artifactstore.config import load_settings
 from artifactstore.filesystem.mount import Mount
 from artifactstore.forks import renew_in_children
@@ -14,6 +17,7 @@ from artifactstore.reading.background import BackgroundPuts
 from artifactstore.store import Store, open_store
 
 _MAX_MOUNTS: Final = 8
+_CACHE_SETTINGS: Final = frozenset(["cache_dir", "cache_size"])
 
 
 class Mounts:
@@ -54,7 +58,17 @@ MOUNTS: Final = Mounts()
 
 def mount_of(store: Store) -> Mount:
     """A mount of an open store, which stays the caller's to close."""
-    return Mount(store, BackgroundPuts(open_cache()))
+    return Mount(store, _cache_for(store.url))
+
+
+def _cache_for(url: str) -> ChunkCache:
+    """The cache that the settings name. A store on local disk is as near as a cache: it has one if somebody says so."""
+    settings = load_settings()
+    if local_path_of(url) is not None and not _CACHE_SETTINGS.intersection(settings.origins):
+        return NoCache()
+    sharing = Sharing(settings.cache_sharing)
+    cache = open_cache(settings.cache_path, max_bytes=settings.cache_bytes, sharing=sharing)
+    return cache if isinstance(cache, NoCache) else BackgroundPuts(cache)
 
 
 def resolve_url(url: str | os.PathLike[str] | None) -> str:

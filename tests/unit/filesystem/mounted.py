@@ -77,7 +77,7 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(chunks, "MAX_GAP_BYTES", 500)
     patch.setattr(window, "FIRST_AHEAD_BYTES", 1024)
     patch.setattr(window, "READ_AHEAD_BYTES", 8 << 10)
-    patch.setattr(mounts, "open_cache", lambda: MemoryCache(max_bytes=10 << 20))
+    patch.setattr(mounts, "open_cache", lambda *_, **__: MemoryCache(max_bytes=10 << 20))
 
 
 def push_all(folder: Path) -> tuple[StoreWorld, Path]:

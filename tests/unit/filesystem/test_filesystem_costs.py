@@ -30,7 +30,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> StoreWorld:
 
 @pytest.fixture
 def count(world: StoreWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[CountBackend]:
-    monkeypatch.setattr(mounts, "open_cache", NoCache)
+    monkeypatch.setattr(mounts, "open_cache", lambda *_, **__: NoCache())
     yield CountBackend(world.memory)
 
 

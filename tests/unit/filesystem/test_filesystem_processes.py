@@ -14,6 +14,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from artifactstore.chunk_cache.protocol import NoCache
 from artifactstore.errors import ConfigurationError
 from artifactstore.filesystem.mounts import MOUNTS
 from artifactstore.filesystem.system import ArtifactFileSystem, open_filesystem
@@ -158,3 +159,21 @@ def test_mounted_store_is_shared_and_closed_in_the_end(url: str, tmp_path: Path)
         assert ArtifactFileSystem(url)._mount is not first._mount
         del first, second
         assert file.read(10) == NOISE[:10], "an open file keeps it open"
+
+
+def test_cache_is_where_the_settings_say_and_local_stores_need_none(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MOUNTS.clear()
+    assert isinstance(ArtifactFileSystem(url)._mount._cache, NoCache)
+    monkeypatch.setenv("ARTIFACTSTORE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("ARTIFACTSTORE_CACHE_SIZE", "100M")
+    for _ in range(2):
+        MOUNTS.clear()
+        fs = ArtifactFileSystem(url)
+        assert fs.cat_file("data:v1/large", 5_000_000, 6_000_000) == NOISE[5_000_000:6_000_000]
+        fs._mount._cache.flush()  # type: ignore[attr-defined]
+        counts = fs._mount._cache._cache.counts  # type: ignore[attr-defined]
+    assert (counts.misses, counts.stored) == (0, 0), "the second one found all of it"
+    assert counts.hits > 5
+    MOUNTS.clear()

@@ -174,7 +174,7 @@ def test_what_one_file_system_read_another_finds_in_the_cache(
     mounted: Mounted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = mounts.open_cache()
-    monkeypatch.setattr(mounts, "open_cache", lambda: cache)
+    monkeypatch.setattr(mounts, "open_cache", lambda *_, **__: cache)
     first, second = mounted.fresh(), mounted.fresh()
     first.cat_file(f"{DATA}/large")
     first._mount._cache.flush()
@@ -326,7 +326,7 @@ def test_pack_that_is_gone_is_damage_and_no_missing_file(mounted: Mounted) -> No
 
 def test_damaged_table_in_the_cache_is_read_again(mounted: Mounted, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = mounts.open_cache()
-    monkeypatch.setattr(mounts, "open_cache", lambda: cache)
+    monkeypatch.setattr(mounts, "open_cache", lambda *_, **__: cache)
     first = mounted.fresh()
     first.cat_file(f"{DATA}/large")
     first._mount._cache.flush()
