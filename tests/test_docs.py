@@ -26,7 +26,8 @@ from artifactstore.cli.main import COMMANDS, program
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if path.is_file())
-PYTHON_PAGES = {"README.md", *(f"docs/{page}.md" for page in ("artifacts", "cli", "python", "references", "t9k", "versions"))}
+PYTHON_NAMES = ("artifacts", "cli", "filesystem", "python", "references", "t9k", "versions")
+PYTHON_PAGES = {"README.md", *(f"docs/{name}.md" for name in PYTHON_NAMES)}
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<info>console|python)(?P<rest>[^\n]*)\n(?P<body>.*?)^(?P=indent)```", re.M | re.S
 )
