@@ -278,6 +278,14 @@ class TestCost:
         assert finder.find(where=("step = 3",), through=count) == ["f3/n:v1"]
         assert count.counts.requests == {"list": 1, "get": 1 + 4 + 1}  # store.json, slots, the outcome of the match
 
+    def test_what_jobs_stored_is_not_listed(self, finder: Finder) -> None:
+        finder.push("a")
+        for number in range(2500):
+            finder.world.memory.put(f"names/.jobs/j{number}/dir/@k/v/9999999999999998-1", b"")
+        count = CountBackend(finder.world.memory)
+        assert finder.find(through=count) == ["a:v1"]
+        assert count.counts.requests["list"] == 1
+
     def test_progress_hears_of_each_version_looked_at(self, finder: Finder) -> None:
         for number in range(5):
             finder.push(f"n{number}", step=number)
