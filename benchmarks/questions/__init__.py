@@ -10,6 +10,7 @@ from questions.find import FindQuestion
 from questions.local_ckpt import LOCAL_CKPT
 from questions.local_large import LOCAL_LARGE
 from questions.local_small import LOCAL_SMALL
+from questions.random_reads import RandomReadsQuestion
 from questions.requests import RequestsQuestion
 from questions.s3_ckpt import S3_CKPT
 from questions.s3_small import S3_SMALL
@@ -24,5 +25,6 @@ QUESTIONS: Final[Sequence[Question]] = (
     RequestsQuestion(),
     ArtifactQuestion(),
     FindQuestion(),
+    RandomReadsQuestion(),
     LOCAL_LARGE,
 )
