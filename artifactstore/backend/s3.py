@@ -289,9 +289,14 @@ class S3Backend:
             raise map_error(error, request) from error
 
     def _send(self, client: Any, request: Request, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = getattr(client, request.operation)(
-            Bucket=self._location.bucket, **self._common, **parameters
-        )
+        given = {"Bucket": self._location.bucket, **self._common, **parameters}
+        direct = self._clients.direct()
+        short = direct.call(request.operation, given) if direct is not None else None
+        if short is not None:
+            return short
+        answer: Mapping[str, Any] = getattr(client, request.operation)(**given)
+        if direct is not None:
+            direct.learn(request.operation, given)
         return answer
 
     def _client(self, request: Request) -> Any:

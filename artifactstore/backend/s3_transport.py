@@ -16,6 +16,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 
 from artifactstore._version import __version__
+from artifactstore.backend.s3_direct import DirectReads, parse_time
 from artifactstore.backend.s3_location import S3Location, UploadCheck
 from artifactstore.clock import Clock
 from artifactstore.digest import Buffer
@@ -215,8 +216,13 @@ class ClientSlot:
         if made.client is None:
             with made.lock:
                 if made.client is None:
-                    made.client = self._make()
+                    made.client = self._make(made)
         return made.client
+
+    def direct(self) -> DirectReads | None:
+        """The short way of this process's client, once it is made."""
+        made = self._made
+        return made.direct if made.pid == os.getpid() else None
 
     def renew(self, stale: Any) -> None:
         """Forget ``stale``, so that the next request reads the credentials again."""
@@ -228,10 +234,11 @@ class ClientSlot:
         if made.client is not None and made.pid == os.getpid():
             made.client.close()
 
-    def _make(self) -> Any:
+    def _make(self, made: "_Made") -> Any:
         location = self._location
         _keep_tokens_out_of_logs()
         session = botocore.session.Session(profile=location.profile or None)
+        session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
         region = location.region or session.get_config_variable("region") or os.environ.get("AWS_REGION")
         client = session.create_client(
             "s3",
@@ -244,7 +251,9 @@ class ClientSlot:
         )
         events = client.meta.events
         events.register("before-call.s3.PutObject", _SignSmallBodies(signed))
-        events.register("before-send.s3", _Sender(client, self._clock, self._deadlines))
+        sender = _Sender(client, self._clock, self._deadlines)
+        events.register("before-send.s3", sender)
+        made.direct = DirectReads(client, sender)
         return client
 
     def _config(self) -> Config:
@@ -263,17 +272,19 @@ class ClientSlot:
             # We name our own upload check; what is read is checked by BLAKE3.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            user_agent_extra=f"artifactstore/{__version__}",
+            # Given whole: what botocore would put together for each request takes 0.1 ms.
+            user_agent=f"artifactstore/{__version__} Botocore/{botocore.__version__}",
         )
 
 
 class _Made:
-    __slots__ = ("client", "lock", "pid")
+    __slots__ = ("client", "direct", "lock", "pid")
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self.client: Any = None
+        self.direct: DirectReads | None = None
 
 
 class _SignSmallBodies:
