@@ -281,8 +281,10 @@ class Store(OpenedStore):
         if empty and parsed.path:
             yield tree.find(parsed.path).entry
 
-    def diff(self, old: str, new: str | os.PathLike[str], *, allow_expired: bool = False) -> Iterator[Change]:
-        """What changed from one version to another (text), or to a directory (a `pathlib.Path`).
+    def diff(
+        self, old: str | Reference, new: str | Reference | os.PathLike[str], *, allow_expired: bool = False
+    ) -> Iterator[Change]:
+        """What changed from one version to another, or to a directory (a `pathlib.Path`).
 
         References with a path inside compare what is below it.
 
@@ -303,7 +305,11 @@ class Store(OpenedStore):
         )
 
     def status(
-        self, directory: str | os.PathLike[str], reference: str | None = None, *, allow_expired: bool = False
+        self,
+        directory: str | os.PathLike[str],
+        reference: str | Reference | None = None,
+        *,
+        allow_expired: bool = False,
     ) -> StatusReport:
         """A directory against what it was last pushed or pulled as, or against a version.
 
@@ -314,7 +320,7 @@ class Store(OpenedStore):
         check_sources([directory], store_path=None)
         if reference is not None:
             changes = self.diff(reference, Path(directory), allow_expired=allow_expired)
-            return StatusReport(directory=os.fspath(directory), version=reference, changes=changes)
+            return StatusReport(directory=os.fspath(directory), version=str(reference), changes=changes)
         context = self._context(self._settings())
         synced = self._state.last_synced(os.path.realpath(os.fsencode(directory)))
         entries = self._state.synced_entries(synced) if synced is not None else None

@@ -12,6 +12,7 @@ from artifactstore.dedup.state import LocalState, Synced
 from artifactstore.errors import PathNotFound
 from artifactstore.manifest.model import Entry, EntryKind
 from artifactstore.names import Reference
+from artifactstore.transaction.records import VersionPin
 from artifactstore.transaction.versions import Version
 from artifactstore.transfer.conflict import LocalFact
 from artifactstore.transfer.context import StoreContext
@@ -37,6 +38,7 @@ class PullResult:
         references: Paths whose content is not in the store; they were left out.
         content_bytes: Content of everything written.
         fetched_bytes: Read from the store. reused_bytes: content that was here already.
+        pin: Which version it was, beyond doubt.
     """
 
     version: str
@@ -51,6 +53,7 @@ class PullResult:
     fetched_bytes: int
     reused_bytes: int
     dry_run: bool
+    pin: VersionPin
 
 
 def pull(
@@ -229,4 +232,5 @@ def _result(
         fetched_bytes=done.fetched_bytes,
         reused_bytes=done.reused_bytes,
         dry_run=dry_run,
+        pin=version.pin,
     )

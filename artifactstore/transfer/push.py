@@ -8,7 +8,9 @@
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from artifactstore.backend.wrappers.discard import DiscardBackend
@@ -22,7 +24,7 @@ from artifactstore.dedup.state import Synced
 from artifactstore.digest import PackId
 from artifactstore.keys import TxId
 from artifactstore.manifest.model import Entry, EntryKind, EntryPlaces, PackRow
-from artifactstore.names import Name, check_alias, parse_whole
+from artifactstore.names import Name, Reference, check_alias, parse_whole
 from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
 from artifactstore.transaction.aliases import (
     FORCE,
@@ -73,7 +75,7 @@ class PushOptions:
         message, labels, metadata: Go into the version's record.
         ttl_seconds: How long readers take it without being told to; None for ever.
         made_by: Id of the job that makes it; by default what the environment says.
-        made_from: The versions it is made from, as references.
+        made_from: The versions it is made from, as references; what a pull brought, as its pin, with no request.
         aliases: Move to the version once it is committed, or found unchanged.
         force: Move protected aliases too, and with `replace` delete what they point to.
         include, exclude: gitignore patterns.
@@ -96,7 +98,7 @@ class PushOptions:
     metadata: dict[str, object] = field(default_factory=dict)
     ttl_seconds: float | None = None
     made_by: str = ""
-    made_from: tuple[str, ...] = ()
+    made_from: tuple[str | Reference | VersionPin, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     follow_links: FollowLinks = FollowLinks.NEVER
@@ -223,8 +225,7 @@ def _check_protection(upload: Upload, options: PushOptions) -> None:
 
 
 def _details(context: StoreContext, options: PushOptions, notes: Notes, *, origin: str) -> SlotDetails:
-    references = [parse_whole(text) for text in options.made_from]
-    versions = context.requests.map(lambda r: resolve(context.backend, r.name, r.version), references)
+    pins = context.requests.map(partial(_pin, context), _parsed(options.made_from))
     where = provenance(origin)
     return SlotDetails(
         who=where.who,
@@ -235,8 +236,16 @@ def _details(context: StoreContext, options: PushOptions, notes: Notes, *, origi
         metadata=notes.metadata,
         expires=notes.expires,
         made_by=options.made_by or job_id(),
-        made_from=tuple(VersionPin(version=v.text, tx=v.tx, content=v.record.content) for v in versions),
+        made_from=tuple(pins),
     )
+
+
+def _parsed(made_from: Sequence[str | Reference | VersionPin]) -> list[Reference | VersionPin]:
+    return [given if isinstance(given, VersionPin) else parse_whole(given) for given in made_from]
+
+
+def _pin(context: StoreContext, given: Reference | VersionPin) -> VersionPin:
+    return given if isinstance(given, VersionPin) else resolve(context.backend, given.name, given.version).pin
 
 
 class _Push:
