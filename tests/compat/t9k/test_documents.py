@@ -86,36 +86,41 @@ MERGE_BOMB = "a: &a {k: v}\n" + "".join(
     for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 HOSTILE = {
-    "an object to be built": "name: !!python/object/apply:os.system ['touch harm']\n",
-    "another tag": "name: !!binary aGFybQ==\n",
-    "a tag of its own": "name: !x y\n",
-    "aliases that multiply": BOMB,
-    "merges that multiply": MERGE_BOMB,
-    "an anchor": "name: &x y\n",
-    "very deep lists": "name: " + "[" * 200_000,
-    "very deep mappings": "name: " + "{a: " * 100_000,
-    "very deep indentation": "".join(" " * depth + "a:\n" for depth in range(2_000)),
-    "digits without end": "name: " + "1:" * 200_000 + "1\n",
-    "no mapping": "- a\n- b\n",
-    "a text": "hello",
-    "nothing": "",
-    "two documents": "name: x\n---\nname: y\n",
-    "a list as a key": "? [a]\n: b\n",
-    "broken": "name: [\n",
-    "not text": "name: \x00\x01",
-    "a tab": "name:\n\t- x\n",
-    "nothing of an artifact": "kind: Artifact\n",
-    "labels that are a mapping": ORIGINAL_METADATA.replace("- Keras\n", "- {a: b}\n"),
-    "a history of lists": ORIGINAL_METADATA.replace("- action: upload\n", "- action: [upload]\n"),
+    "an object to be built": (ORIGINAL_METADATA + "x: !!python/object/apply:os.system ['touch harm']\n", "it has tags"),
+    "another tag": (ORIGINAL_METADATA + "x: !!binary aGFybQ==\n", "it has tags"),
+    "a tag of a list": (ORIGINAL_METADATA + "x: !y []\n", "it has tags"),
+    "aliases that multiply": (ORIGINAL_METADATA + BOMB, "anchors or aliases"),
+    "merges that multiply": (ORIGINAL_METADATA + MERGE_BOMB, "anchors or aliases"),
+    "an anchor": (ORIGINAL_METADATA + "x: &x y\n", "anchors or aliases"),
+    "an alias to nothing": (ORIGINAL_METADATA + "x: *x\n", "anchors or aliases"),
+    "deep lists": (ORIGINAL_METADATA + "x: " + "[" * 20 + "]" * 20 + "\n", "levels deep"),
+    "very deep lists": ("name: " + "[" * 200_000, "levels deep"),
+    "very deep mappings": ("name: " + "{a: " * 100_000, "levels deep"),
+    "very deep indentation": ("".join(" " * depth + "a:\n" for depth in range(2_000)), "levels deep"),
+    "digits without end": ("name: " + "1:" * 200_000 + "1\n", "is missing"),
+    "a list": ("- a\n- b\n", "not a mapping"),
+    "a text": ("hello", "not a mapping"),
+    "nothing": ("", "is missing"),
+    "two documents": (ORIGINAL_METADATA + "---\nname: y\n", "more than one document"),
+    "a list as a key": (ORIGINAL_METADATA + "? [a]\n: b\n", "a key is not a text"),
+    "broken": ("name: [\n", "while parsing"),
+    "not text": ("name: \x00\x01", ""),
+    "a tab": ("name:\n\t- x\n", ""),
+    "nothing of an artifact": ("kind: Artifact\n", "is missing"),
+    "labels that are a mapping": (ORIGINAL_METADATA.replace("- Keras\n", "- {a: b}\n"), "labels: not a list"),
+    "a history of lists": (
+        ORIGINAL_METADATA.replace("- action: upload\n", "- action: [upload]\n"),
+        "remote: not a list",
+    ),
 }
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_metadata_is_refused_and_stays_as_it_is(directory: Path, work: Path, text: str) -> None:
+@pytest.mark.parametrize("text,reason", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_metadata_is_refused_and_stays_as_it_is(directory: Path, work: Path, text: str, reason: str) -> None:
     (directory / "metadata.yaml").write_text(text)
     before = things(work)
     for kind in (ValueError, ArtifactStoreError):
-        with pytest.raises(kind, match="Invalid file of Artifact"):
+        with pytest.raises(kind, match=f"Invalid file of Artifact: .*{reason}"):
             em.load_artifact(str(directory))
     assert things(work) == before
 

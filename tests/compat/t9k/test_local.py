@@ -365,12 +365,15 @@ def _fifo(root: Path) -> None:
     os.mkfifo(root / "a" / "sub" / "z")
 
 
-@pytest.mark.parametrize("spoil", [_dangling, _loop, _fifo])
-def test_a_directory_with_what_can_t_be_copied_is_refused_whole(sources: Path, spoil) -> None:
+@pytest.mark.parametrize(
+    "spoil,message",
+    [(_dangling, "a link to nothing"), (_loop, "leads back to a directory above it"), (_fifo, "no regular file")],
+)
+def test_a_directory_with_what_can_t_be_copied_is_refused_whole(sources: Path, spoil, message: str) -> None:
     artifact = em.create_artifact("demo")
     spoil(sources)
     before = things(artifact.local)
-    with pytest.raises((RuntimeError, OSError)) as caught:
+    with pytest.raises((RuntimeError, OSError), match=message) as caught:
         artifact.add_dir("a")
     assert isinstance(caught.value, ArtifactStoreError)
     assert things(artifact.local) == before and list(artifact.objects) == []
