@@ -28,6 +28,10 @@ from artifactstore.redaction import redact_url
 from artifactstore.store import Store
 
 LATEST_SECONDS: Final = 30.0
+# What callers of fsspec pass to any file system, and what is of no meaning to this one.
+_FSSPEC_OPTIONS: Final = frozenset(
+    ["asynchronous", "batch_size", "listings_expiry_time", "loop", "max_paths", "use_listings_cache"]
+)
 _MAGIC: Final = "*?["
 
 
@@ -42,6 +46,7 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 
     Raises:
         ConfigurationError: A setting or the URL is wrong.
+        TypeError: There is no such option.
     """
 
     protocol: ClassVar[str] = "artifact"
@@ -56,6 +61,9 @@ class ArtifactFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         latest_seconds: float = LATEST_SECONDS,
         **fsspec_options: Any,
     ) -> None:
+        if unknown := sorted(fsspec_options.keys() - _FSSPEC_OPTIONS):
+            # A slip in `store` must not end in reading another store.
+            raise TypeError(f"no option {', '.join(unknown)}: there are store, allow_expired and latest_seconds")
         super().__init__(**fsspec_options)
         self.allow_expired: Final = allow_expired
         self.latest_seconds: Final = latest_seconds

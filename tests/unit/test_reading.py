@@ -28,7 +28,7 @@ from artifactstore.testing.stores import (
     small_limits,
 )
 from artifactstore.testing.strategies import seeded_bytes
-from artifactstore.tree import StoredTree
+from artifactstore.tree import StoredEntry, StoredTree
 
 NOISE = seeded_bytes("noise", 60_000)
 TREE = {
@@ -256,6 +256,31 @@ def test_manifest_that_names_other_chunks_of_the_right_packs_is_found_out(
     monkeypatch.setattr(StoredTree, "extents", one_further)
     with pytest.raises(CorruptData, match="n:v2"), opened.store.open("n:v2/noise") as stream:
         stream.read()
+
+
+def test_reader_of_all_of_a_file_finds_out_that_its_chunks_are_not_the_files(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each chunk is the one that the manifest names; what the writer of the manifest said of the file is wrong."""
+    real = StoredTree.find
+
+    def of_another_digest(self: StoredTree, path: bytes) -> StoredEntry:
+        found = real(self, path)
+        return found._replace(entry=msgspec.structs.replace(found.entry, digest=bytes(32)))
+
+    monkeypatch.setattr(StoredTree, "find", of_another_digest)
+    for path in ("noise", "holes"):
+        content = opened.content(path)
+        with opened.store.open(f"n:v2/{path}") as stream:
+            with pytest.raises(CorruptData, match="n:v2"):
+                stream.read()
+            stream.seek(0)
+            got = b""
+            with pytest.raises(CorruptData, match="not those of its digest"):
+                while part := stream.read(900):
+                    got += part
+            assert content.startswith(got)
+            assert len(got) < len(content)
 
 
 def test_pack_that_goes_while_a_stream_is_open_is_an_error_that_names_it(opened: Opened) -> None:

@@ -86,6 +86,12 @@ def test_store_that_the_settings_name_is_asked_for_each_time(url: str, monkeypat
     assert fsspec.filesystem("artifact").store == "memory://another"
 
 
+def test_option_that_is_not_there_is_refused(url: str) -> None:
+    with pytest.raises(TypeError, match="no option stor: there are store"):
+        fsspec.filesystem("artifact", stor=url)
+    assert fsspec.filesystem("artifact", store=url, asynchronous=True, use_listings_cache=False).store == url
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_read_through_what_they_are_sent(url: str, method: str) -> None:
