@@ -17,14 +17,22 @@ _SHOWN_DIGITS = 12
 
 @command("lock")
 @click.argument("references", nargs=-1, metavar="REF...")
-@click.option("--file", "path", default=LOCK_FILE, show_default=True, type=click.Path(dir_okay=False), metavar="FILE")
+@click.option(
+    "--file",
+    "path",
+    default=LOCK_FILE,
+    show_default=True,
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="The lock file.",
+)
 @click.option("--to", "destination", metavar="DEST", help="Where pulls put it, relative to the folder of FILE.")
 @click.option("--update", is_flag=True, help="Resolve every reference in the file again.")
 def lock(references: tuple[str, ...], path: str, destination: str | None, update: bool) -> None:
-    """Pin names to the content they mean now, in a small file for version control.
+    """Pin names to content, in a file for version control.
 
-    REF is name, name:v3, name:alias or name@DIGEST. `artifactstore pull --lock` then brings exactly that content,
-    whatever becomes of the alias or the newest version.
+    What is pinned is what each REF means now. REF is name, name:v3, name:alias or name@DIGEST.
+    `artifactstore pull --lock` then brings exactly that content, whatever becomes of the alias or the newest version.
     """
     if update == bool(references) or (update and destination is not None):
         raise click.UsageError(

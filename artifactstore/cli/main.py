@@ -38,7 +38,7 @@ COMMANDS = {
     "init": _lazy("setup", "init", "Make a store at a URL, and prove what it can be relied on for."),
     "push": _lazy("moving", "push", "Make a new version of a name out of a directory."),
     "pull": _lazy("moving", "pull", "Get a version, or a part of one, into a directory."),
-    "lock": _lazy("locking", "lock", "Pin names to the content they mean now, in a file for version control."),
+    "lock": _lazy("locking", "lock", "Pin names to content, in a file for version control."),
     "ls": _lazy("listing", "ls", "List folders, names, versions, files."),
     "log": _lazy("listing", "log", "Show the versions of a name, newest first."),
     "find": _lazy("finding", "find", "Find versions by label, and by what is noted on them."),

@@ -45,6 +45,9 @@ EXAMPLES: dict[str, Exception] = {
     "ReferenceGone": errors.ReferenceGone("it is gone", old={"size_bytes": 3}, new={}),
     "ConfigurationError": errors.ConfigurationError("bad setting"),
     "ArtifactStoreError": errors.ArtifactStoreError("something"),
+    "PinNotMet": errors.PinNotMet("n is pinned to content that is gone", where="artifactstore.lock"),
+    "LockFileError": errors.LockFileError("no lock file", where="artifactstore.lock"),
+    "InvalidExpression": errors.InvalidExpression("'acc', character 4: an operator is expected here", position=3),
     "InvalidName": errors.InvalidName("name '..' is not valid"),
     "UsageError": click.UsageError("No such option: --x"),
     "ValueError": ValueError("a fault of ours"),
@@ -55,9 +58,10 @@ EXAMPLES: dict[str, Exception] = {
 CODES = {
     ExitCode.FAILURE: "ArtifactStoreError SourceError SourceUnreadable SourceChanged DestinationError "
     "ReferenceChanged ValueError OSError MemoryError",
-    ExitCode.USAGE: "SourceNotFound ConfigurationError ReferenceNotAllowed InvalidName InvalidMetadata UsageError",
-    ExitCode.NOT_FOUND: "NotFound ObjectNotFound StoreNotFound NameNotFound VersionDeleted VersionExpired PathNotFound ReferenceNotFound "
-    "ReferenceUnreachable ReferenceGone",
+    ExitCode.USAGE: "SourceNotFound ConfigurationError LockFileError ReferenceNotAllowed InvalidName InvalidMetadata "
+    "InvalidExpression UsageError",
+    ExitCode.NOT_FOUND: "NotFound ObjectNotFound StoreNotFound NameNotFound VersionDeleted VersionExpired PathNotFound "
+    "PinNotMet ReferenceNotFound ReferenceUnreachable ReferenceGone",
     ExitCode.CONFLICT: "Conflict ObjectExists VersionExists AliasProtected DownloadConflict DestinationExists",
     ExitCode.CORRUPT: "CorruptData UnsafeManifest",
     ExitCode.STORAGE: "BackendError TransientBackendError StorePermissionDenied StoreOutOfSpace StoreReadOnly",
