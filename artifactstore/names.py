@@ -99,6 +99,15 @@ def job_name(job_id: str, kind: str, key: str) -> JobName:
     return JobName(f"{JOBS}/{encode_job_text(job_id)}/{kind}/{encode_job_text(key)}")
 
 
+def any_name(text: str) -> Name:
+    """A name of people or of what a job has, as this package wrote it down somewhere.
+
+    Raises:
+        InvalidName: It is neither.
+    """
+    return JobName(text) if text.startswith(f"{JOBS}/") else Name(text)
+
+
 def encode_job_text(text: str) -> str:
     """A job id or key as it stands in keys: percent-encoded, so that any text is one segment.
 

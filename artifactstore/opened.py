@@ -154,7 +154,7 @@ class OpenedStore:
         try:
             return self._settings() if dry_run else self._prepare_for_write()
         except StoreNotFound:
-            if dry_run or not self._may_be_made():
+            if dry_run or not self.may_be_made:
                 raise
             self.init()
             _log.log(NOTE, "made a new store at %s", self.url)
@@ -181,7 +181,9 @@ class OpenedStore:
             raise
         return asked.result()[1]
 
-    def _may_be_made(self) -> bool:
+    @property
+    def may_be_made(self) -> bool:
+        """Whether the first push makes it: a local folder that is absent or empty."""
         path = self._path
         return path is not None and (not os.path.lexists(path) or (os.path.isdir(path) and not os.listdir(path)))
 

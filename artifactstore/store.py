@@ -22,7 +22,7 @@ from artifactstore.dedup.state import LocalState
 from artifactstore.errors import NameNotFound
 from artifactstore.manifest.diff import Change, diff_blocks, diff_entries
 from artifactstore.manifest.model import Entry
-from artifactstore.names import Name, Reference, as_name, as_reference, parse_whole
+from artifactstore.names import Name, Reference, Slot, any_name, as_name, as_reference, parse_whole
 from artifactstore.opened import DEFAULT_JOBS, DEFAULT_MEMORY_BYTES, OpenedStore, StoreOptions
 from artifactstore.overlap import check_destination, check_sources, exclusions, store_in_sources
 from artifactstore.reading import open_file
@@ -188,6 +188,16 @@ class Store(OpenedStore):
         name = synced_name(parsed.name.text, b"//".join([parsed.path, *sorted(paths)]))
         synced = self._state.synced(self.record.store_id_bytes, os.path.realpath(os.fsencode(directory)), name)
         return (self._state.synced_entries(synced) or ()) if synced is not None else ()
+
+    def last_synced(self, directory: Destination) -> Reference | None:
+        """Which version a directory was last pushed to this store or pulled from it as; None where nothing else than
+        that is known here. A part of a version has its path inside.
+        """
+        synced = self._state.last_synced(os.path.realpath(os.fsencode(directory)))
+        if synced is None or synced.store_id != self.record.store_id_bytes:
+            return None
+        name, _, inside = synced.name.partition("//")
+        return Reference(name=any_name(name), version=Slot(synced.slot), path=os.fsencode(inside))
 
     def open(self, reference: str | Reference, *, allow_expired: bool = False) -> io.BufferedReader:
         """One file of a version (``name:v3/path``) as a seekable stream, checked as it is read.
