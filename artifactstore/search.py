@@ -30,6 +30,7 @@ from artifactstore.keys import (
 )
 from artifactstore.names import Name, Slot, check_alias, check_folder, parse_whole
 from artifactstore.results import VersionInfo, info_of_slot
+from artifactstore.transaction.listing import folder_exists
 from artifactstore.transaction.outcomes import read_outcome
 from artifactstore.transaction.records import SlotRecord
 from artifactstore.transaction.versions import SlotState, confirm, newest_edit, read_slot, slot_state
@@ -128,7 +129,7 @@ class Search:
         for info in self._by_label(query) if query.labels else self._by_scan(query):
             empty = False
             yield info
-        if empty and query.folder and not self._has_folder(query.folder):
+        if empty and query.folder and not folder_exists(self.backend, query.folder):
             raise NameNotFound(f"no folder {query.folder}")
 
     def _by_label(self, query: Query) -> Iterator[VersionInfo]:
@@ -195,9 +196,6 @@ class Search:
     def _info(self, name: Name, state: SlotState, record: SlotRecord) -> VersionInfo:
         edit = newest_edit(self.backend, name, state.number, tx=record.tx_id) if state.edited else None
         return info_of_slot(name, state.number, record, edit=edit)
-
-    def _has_folder(self, folder: str) -> bool:
-        return next(self.backend.list(f"{NAMES}{folder}/", page_size=1), None) is not None
 
 
 def _seen(state: SlotState, kind: SlotObject) -> SlotState:

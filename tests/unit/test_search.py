@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from artifactstore.artifacts.folders import delete_folder, make_folder
 from artifactstore.backend.protocol import Backend
 from artifactstore.backend.wrappers.count import CountBackend
 from artifactstore.backend.wrappers.fault import ErrorBefore, Fault, permission_denied
@@ -335,6 +336,18 @@ class TestErrors:
         with pytest.raises(NameNotFound, match="no folder nowhere"):
             finder.find(*labels, folder="nowhere")
         assert finder.find("good", folder="team") == []
+
+    @pytest.mark.parametrize("labels", [(), ("good",)], ids=["scan", "label"])
+    def test_a_folder_that_was_made_is_there_and_one_that_was_removed_is_not(
+        self, finder: Finder, labels: tuple[str, ...]
+    ) -> None:
+        finder.push("gone/a")
+        with finder.world.store() as store:
+            make_folder(store, "empty")
+            delete_folder(store, "gone", recursive=True)
+        assert finder.find(*labels, folder="empty") == []
+        with pytest.raises(NameNotFound, match="no folder gone"):
+            finder.find(*labels, folder="gone")
 
     @pytest.mark.parametrize(
         ("labels", "verb", "key"),
