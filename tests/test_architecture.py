@@ -123,7 +123,7 @@ def test_only_the_layers_that_do_io_open_files(path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_fsspec_is_used_where_storage_is_opened_and_never_by_the_methods_that_swallow_errors(path: pathlib.Path) -> None:
+def test_fsspec_is_used_where_storage_is_opened_and_never_by_methods_that_swallow_errors(path: pathlib.Path) -> None:
     is_backend = name_of(path) in FSSPEC_USERS
     imports = [node for node in nodes(path) if any(name.split(".")[0] in ("fsspec", "s3fs") for name in imported(node))]
     if name_of(path) in FSSPEC_SHOWN:

@@ -24,6 +24,8 @@ EXAMPLES: dict[str, Exception] = {
     "VersionExists": errors.VersionExists("a has a version"),
     "DownloadConflict": errors.DownloadConflict("2 files", paths=[b"a", b"b\xff\x1b"]),
     "DestinationExists": errors.DestinationExists("it is a file"),
+    "PathExists": errors.PathExists("two entries for x"),
+    "FolderNotEmpty": errors.FolderNotEmpty("a holds names"),
     "CorruptData": errors.CorruptData("digest differs", key="packs/x", byte_range=(3, 9), versions=["a:v1"]),
     "UnsafeManifest": errors.UnsafeManifest("'..' in a path"),
     "UnsupportedFormat": errors.UnsupportedFormat("format 2"),
@@ -48,6 +50,7 @@ EXAMPLES: dict[str, Exception] = {
     "PinNotMet": errors.PinNotMet("n is pinned to content that is gone", where="artifactstore.lock"),
     "LockFileError": errors.LockFileError("no lock file", where="artifactstore.lock"),
     "InvalidExpression": errors.InvalidExpression("'acc', character 4: an operator is expected here", position=3),
+    "InvalidPath": errors.InvalidPath("the object path '..' would leave the artifact"),
     "InvalidName": errors.InvalidName("name '..' is not valid"),
     "UsageError": click.UsageError("No such option: --x"),
     "ValueError": ValueError("a fault of ours"),
@@ -58,11 +61,12 @@ EXAMPLES: dict[str, Exception] = {
 CODES = {
     ExitCode.FAILURE: "ArtifactStoreError SourceError SourceUnreadable SourceChanged DestinationError "
     "ReferenceChanged ValueError OSError MemoryError",
-    ExitCode.USAGE: "SourceNotFound ConfigurationError LockFileError ReferenceNotAllowed InvalidName InvalidMetadata "
-    "InvalidExpression UsageError",
+    ExitCode.USAGE: "SourceNotFound ConfigurationError LockFileError ReferenceNotAllowed InvalidName InvalidPath "
+    "InvalidMetadata InvalidExpression UsageError",
     ExitCode.NOT_FOUND: "NotFound ObjectNotFound StoreNotFound NameNotFound VersionDeleted VersionExpired PathNotFound "
     "PinNotMet ReferenceNotFound ReferenceUnreachable ReferenceGone",
-    ExitCode.CONFLICT: "Conflict ObjectExists VersionExists AliasProtected DownloadConflict DestinationExists",
+    ExitCode.CONFLICT: "Conflict ObjectExists VersionExists AliasProtected DownloadConflict DestinationExists "
+    "PathExists FolderNotEmpty",
     ExitCode.CORRUPT: "CorruptData UnsafeManifest",
     ExitCode.STORAGE: "BackendError TransientBackendError StorePermissionDenied StoreOutOfSpace StoreReadOnly",
     ExitCode.UNKNOWN_COMMIT: "CommitStateUnknown",

@@ -318,7 +318,7 @@ def test_paths_are_completed(words: str) -> None:
 
 def test_options_of_a_command_are_options_only() -> None:
     for name in COMMANDS:
-        options = run(name, "--help").stdout.partition("\nOptions:\n")[2]
+        options = run(name, "--help").stdout.partition("\nOptions:\n")[2].partition("\nCommands:\n")[0]
         assert all(line.lstrip().startswith("-") for line in options.splitlines() if re.match("  [^ ]", line))
 
 

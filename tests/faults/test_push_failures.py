@@ -35,8 +35,8 @@ from artifactstore.testing.stores import (
     tree_at,
 )
 from artifactstore.testing.strategies import seeded_bytes
-from artifactstore.transfer import pipeline
 from artifactstore.transfer import content as content_module
+from artifactstore.transfer import pipeline
 
 
 class World(StoreWorld):
