@@ -8,6 +8,7 @@ An upload of an Artifact that has the name already (the same alternative name) i
 version. Another one's name is a conflict, and the strategy decides.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -151,24 +152,22 @@ def _place(store: Store, item: Item, target: Target, below: str) -> PushResult |
     name, strategy = own, target.strategy
     for _ in range(_MAX_ATTEMPTS):
         standing = newest(store, name)
-        try:
-            if standing is None:
-                return _push(store, item, name, Strategy.ERROR, None)
-            if _is_same(standing, item):
-                return _push(store, item, name, Strategy.VERSION, standing)
-            match strategy:
-                case "skip":
-                    _log.info("/%s is another Artifact: skipped", name)
-                    return None
-                case "replace":
-                    return _push(store, item, name, Strategy.REPLACE, standing)
-                case "new" if name == own:
-                    name = below + item.metadata.alternative_name
-                case _:
-                    raise _exists(target, name)
-        except VersionExists as error:
-            if isinstance(error, ArtifactExists):
-                raise
+        if standing is None:
+            how = Strategy.ERROR
+        elif _is_same(standing, item):
+            how = Strategy.VERSION
+        elif strategy == "replace":
+            how = Strategy.REPLACE
+        elif strategy == "skip":
+            _log.info("/%s is another Artifact: skipped", name)
+            return None
+        elif strategy == "new" and name == own:
+            name = below + item.metadata.alternative_name
+            continue
+        else:
+            break
+        with contextlib.suppress(VersionExists):  # somebody was quicker: look again
+            return _push(store, item, name, how, standing)
     raise _exists(target, name)
 
 

@@ -434,6 +434,23 @@ def test_a_disk_that_is_full_leaves_nothing_half(sources: Path, monkeypatch: pyt
         assert things(artifact.local) == before
 
 
+def test_a_rename_that_fails_takes_back_the_directories_made_for_it(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = em.create_artifact("demo")
+    artifact.add_file("1.png", "there/x")
+    before = things(artifact.local)
+
+    def refuse(source: str, target: str) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    for call in (lambda: artifact.add_file("1.png", "there/new/er/y"), lambda: artifact.add_dir("a", "new/")):
+        with pytest.raises(OSError, match="quota"):
+            call()
+        assert things(artifact.local) == before
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
 def test_an_interrupted_add_leaves_nothing(
     sources: Path, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException]

@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -140,6 +141,14 @@ def test_a_web_address_needs_a_store_that_stands_for_it(
     CONFIG["aistore_host"] = address
     em.login()
     assert session.current().host == str(place)
+
+
+def test_a_place_that_became_another_store_is_an_os_error(store: Store, place: Path) -> None:
+    shutil.rmtree(place)
+    with open_store(place, state_path=place.parent / "state of somebody else") as other:
+        other.init()
+    with pytest.raises(OSError, match="another store before"):
+        em.login(str(place))
 
 
 # -- what is never kept --------------------------------------------------------------------------------

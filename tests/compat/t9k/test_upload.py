@@ -13,6 +13,8 @@ from artifactstore.compat.t9k import em, remote
 from artifactstore.compat.t9k.em.artifact import Artifact
 from artifactstore.manifest.model import EntryKind
 from artifactstore.transaction.edits import VersionEdit
+from artifactstore.transaction.listing import folder_state
+from artifactstore.transaction.records import FolderState
 
 
 def made(name: str = "demo", content: str = "content", **kwargs: object) -> Artifact:
@@ -141,6 +143,8 @@ def test_make_folder_makes_it_and_those_above_and_they_stay(store: Store) -> Non
     artifact = made()
     artifact.upload(folder="cv/mnist", make_folder=True)
     assert names(store) == ["alice/cv/mnist/demo"]
+    for folder in ("alice", "alice/cv", "alice/cv/mnist"):
+        assert folder_state(store.catalog.backend, folder) is FolderState.MADE
     store.remove("alice/cv/mnist/demo:v1")
     made("second").upload(folder="cv/mnist")
     made("third").upload(folder="cv")
