@@ -270,7 +270,7 @@ class LocalState:
 
     def last_synced(self, directory: bytes) -> Synced | None:
         """What this directory was last synced as, under whatever name, in whatever store."""
-        query = f"{_SELECT_SYNCED} WHERE directory = ? ORDER BY recorded_at DESC LIMIT 1"
+        query = f"{_SELECT_SYNCED} WHERE directory = ? ORDER BY rowid DESC LIMIT 1"  # clocks go back at times
         rows = self._database.select(query, (directory,), _synced)
         return rows[0] if rows else None
 
