@@ -204,6 +204,10 @@ class ChunkReader:
         for each, got in zip(wanted, found, strict=True):
             if each.digest is not None:
                 chunks[each.digest] = got[0][1]
+        for file, piece in pieces:
+            # Where it lies in the file follows from the lengths in the table, and its digest proves only its bytes.
+            if not piece.is_hole and len(chunks[piece.digest]) != piece.end - piece.start:
+                raise file.damage("a chunk is not as long as the table of its pack has it", piece.place.pack)
         files: dict[int, Buffer] = {
             whole.number: _whole_content(file, whole.extents, found[first:])
             for (file, whole), first in zip(wholes, firsts, strict=True)

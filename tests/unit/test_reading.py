@@ -12,10 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from artifactstore.backend.wrappers.count import CountBackend
+from artifactstore.digest import Buffer, PackId
 from artifactstore.errors import CorruptData, InvalidName, PathNotFound
 from artifactstore.keys import PACKS
 from artifactstore.manifest.model import Block, EntryPlaces, Extent
+from artifactstore.names import Name, Slot
+from artifactstore.pack.format import ROW, Table, parse_tail
 from artifactstore.reading import chunks, stream, window
+from artifactstore.reading.stored_file import StoredFile
 from artifactstore.store import Store
 from artifactstore.testing.stores import (
     SMALL_CUT,
@@ -28,6 +32,7 @@ from artifactstore.testing.stores import (
     small_limits,
 )
 from artifactstore.testing.strategies import seeded_bytes
+from artifactstore.transaction.resolve import open_version
 from artifactstore.tree import StoredEntry, StoredTree
 
 NOISE = seeded_bytes("noise", 60_000)
@@ -256,6 +261,38 @@ def test_manifest_that_names_other_chunks_of_the_right_packs_is_found_out(
     monkeypatch.setattr(StoredTree, "extents", one_further)
     with pytest.raises(CorruptData, match="n:v2"), opened.store.open("n:v2/noise") as stream:
         stream.read()
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["from the storage", "from memory"])
+def test_table_that_lies_about_how_long_chunks_are_moves_no_byte(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    """A pack's name proves what its writer said, not that it is so: one chunk is said to be longer, the next shorter."""
+
+    def lying(pack: PackId, tail: Buffer, *, object_bytes: int) -> Table:
+        rows = [list(row) for row in ROW.iter_unpack(parse_tail(pack, tail, object_bytes=object_bytes).rows)]
+        for longer, shorter in zip(rows[::2], rows[1::2], strict=False):
+            moved = min(20, shorter[3] - 1)
+            longer[3] += moved
+            shorter[3] -= moved
+        return Table(b"".join(ROW.pack(*row) for row in rows))
+
+    content = opened.content("noise")
+    reader = chunks.ChunkReader(opened.world.memory)
+    _, root = open_version(opened.world.memory, Name("n"), Slot(2))
+    tree = StoredTree(opened.world.memory, root, version="n:v2")
+    file = StoredFile(tree, tree.find(b"noise"))
+    if is_known:
+        reader.read([chunks.Span(file, 0, file.size)])
+        reader._tables.clear()
+    monkeypatch.setattr(chunks, "parse_tail", lying)
+    for start in range(0, file.size - 100, 997):
+        try:
+            [got] = reader.read([chunks.Span(file, start, start + 100)])
+        except CorruptData as error:
+            assert "n:v2" in str(error)
+        else:
+            assert bytes(got) == content[start : start + 100]
 
 
 def test_reader_of_all_of_a_file_finds_out_that_its_chunks_are_not_the_files(
