@@ -162,6 +162,22 @@ def test_who_reads_an_entry_keeps_it_while_another_evicts_it(world: CacheWorld) 
     assert world.has(world.open(cap_for(3), system=Evicting()), A)
 
 
+def test_an_entry_that_is_used_while_room_is_made_stays(world: CacheWorld) -> None:
+    class UsedMeanwhile(System):
+        def list(self, descriptor: int) -> list[FileSeen]:
+            found = super().list(descriptor)
+            if any(file.name == f"c{A[0].hex()}" for file in found):
+                assert world.has(other, A)
+            return found
+
+    other = world.open(cap_for(3))
+    for chunk in (A, *chunks(2)):
+        world.put(other, chunk)
+    world.put(world.open(cap_for(3), system=UsedMeanwhile()), B)
+    assert world.has(other, A)
+    assert world.charged() == other.used_bytes() <= cap_for(3) - OVERHEAD_BYTES
+
+
 # --- accounts
 
 
@@ -464,6 +480,32 @@ def test_a_lock_that_is_held_for_ever_holds_nobody_up(world: CacheWorld, caplog:
     world.put(cache, same_shard)
     assert world.has(cache, same_shard)
     assert warnings_of(caplog) == []
+
+
+def test_making_room_passes_by_a_shard_whose_lock_is_held(world: CacheWorld) -> None:
+    cache = world.open(cap_for(3))
+    for chunk in chunks(3):
+        world.put(cache, chunk)
+    oldest = chunks(3)[0]
+    holder = os.open(world.entry(oldest).with_name("lock"), os.O_RDWR)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    before = sum(world.clock.slept)
+    new = next(c for c in chunks(99, seed="new") if c[0][0] % SHARD_COUNT != oldest[0][0] % SHARD_COUNT)
+    world.put(cache, new)
+    assert sum(world.clock.slept) - before < 0.01
+    assert world.has(cache, new)
+    assert world.has(cache, oldest)
+    os.close(holder)
+
+
+def test_what_could_not_be_written_is_not_accounted_for_in_the_end(world: CacheWorld) -> None:
+    cache = world.open(system=Failing("write", 0, errno.ENOSPC))
+    world.put(cache, A)
+    assert not world.has(cache, A)
+    world.clock.advance(61)
+    world.put(cache, A)
+    assert world.has(cache, A)
+    assert cache.used_bytes() == world.charged()
 
 
 # --- other users
