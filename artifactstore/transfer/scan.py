@@ -253,10 +253,19 @@ class _Walk:
         ignore = below.ignore
         if IGNORE_FILE in joined and IGNORE_FILE in names:
             ignore = self._with_ignore_file(handle, directory, ignore)
+        if TEMPORARY_PREFIX in joined:
+            names = [name for name in names if not self._is_left_over(prefix, name)]
         if _is_odd(prefix, joined, names):
             for name in names:
                 check_source_path(prefix + name)
         return self._look(handle, names, prefix, _Below(below.index, ignore))
+
+    def _is_left_over(self, prefix: bytes, name: bytes) -> bool:
+        """Whether a pull that was killed left this. It belongs to no content; where it was is said."""
+        if not name.startswith(TEMPORARY_PREFIX):
+            return False
+        self.notices.append(Notice(prefix + name, "left by a pull that was cut off: left out"))
+        return True
 
     def _look(self, handle: int, names: list[bytes], prefix: bytes, here: _Below) -> list[_Row]:
         """Look at each name. The loop that costs: nothing in it that most files don't need."""
@@ -426,8 +435,7 @@ def _unreadable(problems: list[Notice]) -> SourceUnreadable:
 def _is_odd(prefix: bytes, joined: bytes, names: list[bytes]) -> bool:
     """Whether a path in this directory might be one that no pull would write: most directories need no closer look."""
     return (
-        TEMPORARY_PREFIX in joined
-        or len(prefix) > _LONG_PREFIX_BYTES
+        len(prefix) > _LONG_PREFIX_BYTES
         or (len(joined) > MAX_COMPONENT_BYTES and max(map(len, names)) > MAX_COMPONENT_BYTES)
         or prefix.count(b"/") > _DEEP_LEVELS
     )

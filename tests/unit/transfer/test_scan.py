@@ -199,14 +199,21 @@ def test_git_folders_are_taken_like_any_other(tmp_path: Path) -> None:
     assert paths_of(scan([tmp_path])) == [b".git/HEAD", b".gitignore"]
 
 
-@pytest.mark.parametrize("kind", ["file", "directory", "source"])
-def test_our_own_temporary_names_are_refused_with_the_path(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_what_a_pull_that_was_cut_off_left_is_left_out_and_said(tmp_path: Path, kind: str) -> None:
     """Fault 71."""
     own = TEMPORARY_PREFIX.decode() + "x"
-    make(tmp_path, f"sub/{own}/" if kind == "directory" else f"sub/{own}", "file")
-    sources = [tmp_path / "sub" / own, tmp_path / "file"] if kind == "source" else [tmp_path]
+    make(tmp_path, f"sub/{own}/inside" if kind == "directory" else f"sub/{own}", "file", "sub/other")
+    found = scan([tmp_path])
+    assert paths_of(found) == [b"file", b"sub/other"]
+    assert [notice.path for notice in found.notices] == [f"sub/{own}".encode()]
+
+
+def test_a_source_with_one_of_our_own_temporary_names_is_refused(tmp_path: Path) -> None:
+    own = TEMPORARY_PREFIX.decode() + "x"
+    make(tmp_path, f"sub/{own}", "file")
     with pytest.raises(SourceError, match=own):
-        scan(sources)
+        scan([tmp_path / "sub" / own, tmp_path / "file"])
 
 
 def test_a_name_that_only_holds_our_prefix_is_taken(tmp_path: Path) -> None:
