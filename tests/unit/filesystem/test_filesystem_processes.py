@@ -157,6 +157,54 @@ def test_forked_child_goes_on_with_what_it_inherits(url: str) -> None:
     assert not done.stderr
 
 
+def test_forked_child_does_not_wait_for_locks_that_were_held(url: str) -> None:
+    """Fault 110: by threads that are not in the child."""
+    program = """
+        import os, signal, sys, threading, warnings
+        from contextlib import ExitStack
+        from artifactstore import open_filesystem
+        from artifactstore.filesystem.mounts import MOUNTS
+
+        warnings.simplefilter("ignore", DeprecationWarning)
+        fs = open_filesystem(sys.argv[1])
+        file = fs.open("data:v1/large")
+        expected = fs.cat_file("data:v1/large")
+        assert file.read(10) == expected[:10]
+        mount, reader, window = fs._mount, fs._mount.reader, file.cache._window
+        locks = [file._lock.held, window._check._lock, mount._lock, mount._versions._lock, mount._files._lock,
+                 reader._lock, reader._chunks._lock, reader._tables._lock, MOUNTS._lock, mount.store._lock]
+        held, release = threading.Event(), threading.Event()
+        def hold():
+            with ExitStack() as stack:
+                for lock in locks:
+                    stack.enter_context(lock)
+                held.set()
+                release.wait()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait()
+        child = os.fork()
+        if not child:
+            signal.alarm(30)
+            good = file.read(9_000_000) == expected[10:9_000_010]
+            good &= fs.cat_file("data:v1/large", 5, 500_000) == expected[5:500_000]
+            good &= open_filesystem(sys.argv[1]).cat_file("data:v1/small") == b"small"
+            os._exit(0 if good else 1)
+        code = os.waitpid(child, 0)[1]
+        release.set()
+        thread.join()
+        file.close()
+        sys.exit(code and f"the child failed: {code}")
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program), url],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_mounted_store_is_shared_and_closed_in_the_end(url: str, tmp_path: Path) -> None:
     first, second = ArtifactFileSystem(url), ArtifactFileSystem(url)
     assert first._mount is second._mount

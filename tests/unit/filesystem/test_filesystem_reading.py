@@ -10,6 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unit.filesystem.mounted import NOISE, TREE, Mounted
 
+from artifactstore.backend.wrappers.count import CountBackend
+from artifactstore.backend.wrappers.forward import ForwardingBackend
+from artifactstore.clock import SYSTEM_CLOCK
+from artifactstore.digest import Buffer
 from artifactstore.errors import CorruptData
 from artifactstore.filesystem import mounts
 from artifactstore.filesystem.file import ArtifactFile
@@ -265,18 +269,28 @@ def test_threads_share_a_file_system_and_files(mounted: Mounted) -> None:
         assert sorted(b"".join(pool.map(lambda _: shared.read(600), range(100)))) == sorted(NOISE)
 
 
+class Slow(ForwardingBackend):
+    """As a storage far away: whoever wants the same thing at once asks before it has come."""
+
+    def get_range(self, key: str, start: int, length: int) -> Buffer:
+        SYSTEM_CLOCK.sleep(0.05)
+        return super().get_range(key, start, length)
+
+
 def test_threads_that_want_one_table_read_it_once(mounted: Mounted) -> None:
-    fs, barrier = mounted.fs, threading.Barrier(8)
-    fs.cat_file(f"{DATA}/large", 50_000, 50_001)
-    mounted.count.reset()
+    count = CountBackend(Slow(mounted.world.memory))
+    with mounted.world.store(through=count) as store:
+        fs, barrier = open_filesystem(store), threading.Barrier(8)
+        fs.cat_file(f"{DATA}/large", 50_000, 50_001)
+        count.reset()
 
-    def read(_: int) -> bytes:
-        barrier.wait()
-        return fs.cat_file(f"{DATA}/large", 100, 101)
+        def read(_: int) -> bytes:
+            barrier.wait()
+            return fs.cat_file(f"{DATA}/large", 100, 101)
 
-    with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(read, range(8))) == {NOISE[100:101]}
-    assert mounted.count.counts.request_count <= 1 + 8, "each may get the chunk by itself"
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(read, range(8))) == {NOISE[100:101]}
+        assert count.counts.request_count <= 1 + 8, "each may get the chunk by itself"
 
 
 # What can't come out wrong
@@ -306,6 +320,21 @@ def test_damage_is_an_error_before_a_wrong_byte_is_returned(mounted: Mounted, pa
         assert got == content or isinstance(got, CorruptData)
         memory.restore(snapshot)
     assert failed
+
+
+def test_byte_that_changed_in_a_small_file_is_an_error(mounted: Mounted) -> None:
+    """It is read without a table: the file digest finds it."""
+    memory = mounted.world.memory
+    snapshot = memory.snapshot()
+    [key] = [key for key in all_packs(mounted) if b"some text" in bytes(memory.get(key))]
+    memory.overwrite(key, bytes(memory.get(key)).replace(b"some text", b"some tent"))
+    try:
+        for read in (mounted.fs.cat_file, mounted.fs.read_text):
+            with pytest.raises(CorruptData, match="does not have its digest"):
+                read(f"{DATA}/small")
+    finally:
+        memory.restore(snapshot)
+    assert mounted.fs.cat_file(f"{DATA}/small") == b"some text", "and the wrong one was not kept"
 
 
 def test_pack_that_is_gone_is_damage_and_no_missing_file(mounted: Mounted) -> None:
