@@ -12,7 +12,7 @@ chunks in the cache.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
@@ -196,9 +196,8 @@ class ChunkReader:
             chunks[piece.digest] = b"" if known is None else known
             if known is None:
                 wanted.append(_Wanted(file, piece.place, 1, piece.digest))
-        firsts = []
+        chunk_count = len(wanted)
         for file, whole in wholes:
-            firsts.append(len(wanted))
             wanted += [_Wanted(file, e.place, e.chunk_count, None) for e in whole.extents if e.place.pack]
         found = self._fetched(wanted, max_gap_bytes)
         for each, got in zip(wanted, found, strict=True):
@@ -208,10 +207,8 @@ class ChunkReader:
             # Where it lies in the file follows from the lengths in the table, and its digest proves only its bytes.
             if not piece.is_hole and len(chunks[piece.digest]) != piece.end - piece.start:
                 raise file.damage("a chunk is not as long as the table of its pack has it", piece.place.pack)
-        files: dict[int, Buffer] = {
-            whole.number: _whole_content(file, whole.extents, found[first:])
-            for (file, whole), first in zip(wholes, firsts, strict=True)
-        }
+        stored = iter(found[chunk_count:])
+        files: dict[int, Buffer] = {whole.number: _whole_content(file, whole.extents, stored) for file, whole in wholes}
         self._keep(wanted, found)
         return chunks, files
 
@@ -361,11 +358,14 @@ def _proved(wanted: _Wanted, body: memoryview, body_start: int) -> Chunks:
     return chunks
 
 
-def _whole_content(file: StoredFile, extents: Sequence[WholeExtent], found: Sequence[Chunks]) -> bytes:
-    """The content of a file that was read without tables, checked against the file digest."""
+def _whole_content(file: StoredFile, extents: Sequence[WholeExtent], stored: Iterator[Chunks]) -> bytes:
+    """The content of a file that was read without tables, checked against the file digest.
+
+    Args:
+        stored: What the next extents hold, from the first stored one of this file on; its own are taken.
+    """
     digester = FileDigester()
     parts: list[Buffer] = []
-    stored = iter(found)
     for number, extent in enumerate(extents):
         if not extent.place.pack:
             digester.add_repeated(*file.zeros(number))

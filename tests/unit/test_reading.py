@@ -2,7 +2,7 @@
 
 import io
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from artifactstore.manifest.model import Block, EntryPlaces, Extent
 from artifactstore.names import Name, Slot
 from artifactstore.pack.format import ROW, Table, parse_tail
 from artifactstore.reading import chunks, stream, window
-from artifactstore.reading.stored_file import StoredFile
+from artifactstore.reading.stored_file import StoredFile, WholeExtent
 from artifactstore.store import Store
 from artifactstore.testing.stores import (
     SMALL_CUT,
@@ -267,7 +267,7 @@ def test_manifest_that_names_other_chunks_of_the_right_packs_is_found_out(
 def test_table_that_lies_about_how_long_chunks_are_moves_no_byte(
     opened: Opened, monkeypatch: pytest.MonkeyPatch, is_known: bool
 ) -> None:
-    """A pack's name proves what its writer said, not that it is so: one chunk is said to be longer, the next shorter."""
+    """A pack's name proves what its writer said, not that it is so: one chunk is told longer, the next shorter."""
 
     def lying(pack: PackId, tail: Buffer, *, object_bytes: int) -> Table:
         rows = [list(row) for row in ROW.iter_unpack(parse_tail(pack, tail, object_bytes=object_bytes).rows)]
@@ -378,3 +378,24 @@ def test_read_of_more_than_fits_asks_for_it_in_parts(opened: Opened, monkeypatch
         assert stream.readinto(buffer) == len(buffer)
         assert buffer == NOISE
         assert opened.count.counts.received_bytes - before < 1.5 * len(NOISE)
+
+
+def test_whole_files_are_put_together_in_one_pass(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for each of sixty thousand files the list of all that came was copied: eleven seconds."""
+    monkeypatch.setattr(chunks, "_SMALL_FILE_BYTES", 256 << 10)
+    real, passed = chunks._whole_content, []
+
+    def watched(file: StoredFile, extents: Sequence[WholeExtent], stored: Iterator[chunks.Chunks]) -> bytes:
+        passed.append(stored)
+        return real(file, extents, stored)
+
+    monkeypatch.setattr(chunks, "_whole_content", watched)
+    reader = chunks.ChunkReader(opened.world.memory)
+    _, root = open_version(opened.world.memory, Name("n"), Slot(2))
+    tree = StoredTree(opened.world.memory, root, version="n:v2")
+    names = ["small", "folder/inside"]
+    files = [StoredFile(tree, tree.find(name.encode())) for name in names]
+    contents = reader.read([chunks.Span(file, 0, file.size) for file in files])
+    assert [bytes(content) for content in contents] == [opened.content(name) for name in names]
+    assert len(passed) == len(names)
+    assert len({id(stored) for stored in passed}) == 1
