@@ -17,6 +17,7 @@ from artifactstore.errors import (
     AliasProtected,
     BackendError,
     CommitStateUnknown,
+    CorruptData,
     SourceError,
     TransientBackendError,
     VersionExists,
@@ -227,7 +228,7 @@ class _Commit:
         if hit:
             try:
                 self._source.replace(hit)
-            except SourceError:
+            except (SourceError, CorruptData):  # the source may be a stored version
                 fence(self._backend, self._clock, tx, reason="its source changed")
                 raise
             return _Again(tx)

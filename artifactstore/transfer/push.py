@@ -22,9 +22,10 @@ from artifactstore.dedup.packs import PackSet, RecordedPack
 from artifactstore.dedup.rows import DirectoryRows, DirectoryRowsBuilder
 from artifactstore.dedup.state import Synced
 from artifactstore.digest import PackId
+from artifactstore.errors import CorruptData, VersionDeleted
 from artifactstore.keys import TxId
 from artifactstore.manifest.model import Entry, EntryKind, EntryPlaces, PackRow
-from artifactstore.names import Name, Reference, check_alias, parse_whole
+from artifactstore.names import Name, Reference, Slot, check_alias, parse_whole
 from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
 from artifactstore.transaction.aliases import (
     FORCE,
@@ -42,7 +43,7 @@ from artifactstore.transaction.records import Notes, VersionPin
 from artifactstore.transaction.resolve import resolve
 from artifactstore.transaction.upload import Action, CommitResult, IfUnchanged, SlotDetails, Strategy, Upload, begin
 from artifactstore.transaction.uses import put_use_hints
-from artifactstore.transaction.versions import Version, with_edit
+from artifactstore.transaction.versions import Version, slot_state, with_edit
 from artifactstore.transfer.content import Content
 from artifactstore.transfer.context import Reuse, StoreContext, UploadEnvironment
 from artifactstore.transfer.found import (
@@ -155,7 +156,7 @@ def push(
     """Make a version of ``name`` out of what the source holds.
 
     Raises:
-        NotFound: A version that it carries or is made from is not there.
+        NotFound: A version that it carries or is made from is not there, or was deleted meanwhile.
         PathExists: Parts of a composition have something for one path.
         SourceError: A source is missing, can't be read, or kept changing. No version was made.
         VersionExists: Strategy `error`, and the name has a live version.
@@ -198,8 +199,23 @@ def push(
         found = source.complete(found, context)
         with Staging(context.backend, found) as staging:
             return _Push(context, found, options, progress, upload, witness).run(details, staging)
+    except CorruptData as error:
+        if (gone := _deleted_among(context, error.versions)) is not None:
+            raise VersionDeleted(f"{gone} was deleted while it was carried over, and is being collected") from error
+        raise
     finally:
         upload.close()
+
+
+def _deleted_among(context: StoreContext, versions: Sequence[str]) -> str | None:
+    """Of versions that content could not be read of, one that is deleted: what is gone then is no damage."""
+    for text in versions:
+        reference = parse_whole(text)
+        if isinstance(reference.version, Slot):
+            state = slot_state(context.backend, reference.name, reference.version.number)
+            if state is not None and state.deleted:
+                return text
+    return None
 
 
 def _scan_options(options: PushOptions) -> ScanOptions:
