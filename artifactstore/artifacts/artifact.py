@@ -35,7 +35,7 @@ from artifactstore.names import Name, Reference, check_alias, check_folder, pars
 from artifactstore.store import Store, open_store
 from artifactstore.transaction.expiry import Ttl, parse_ttl
 from artifactstore.transaction.upload import Strategy
-from artifactstore.transfer.compose import Carried, Composition
+from artifactstore.transfer.compose import Carried, Composition, is_below_any
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.pull import PullResult
@@ -412,11 +412,11 @@ class Artifact:
 
     def _base_objects(self) -> Iterator[ArtifactObject]:
         for entry in self._base_entries():
-            if not _is_below_any(entry.path, self._without):
+            if not is_below_any(entry.path, self._without):
                 yield stored_object(entry)
 
     def _base_has(self, path: bytes) -> bool:
-        if _is_below_any(path, self._without):
+        if is_below_any(path, self._without):
             return False
         try:
             return next(self.store.files(f"{self._base}/{os.fsdecode(path)}"), None) is not None
@@ -498,7 +498,3 @@ def _parse_conflict_strategy(text: str) -> ConflictStrategy:
     except ValueError as error:
         choices = ", ".join(strategy.value for strategy in ConflictStrategy)
         raise ValueError(f"conflict_strategy {text!r} is none of {choices}") from error
-
-
-def _is_below_any(path: bytes, tops: frozenset[bytes]) -> bool:
-    return any(path == top or path.startswith(top + b"/") for top in tops)

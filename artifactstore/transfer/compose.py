@@ -332,7 +332,7 @@ def _carried_entries(part: Carried, context: StoreContext) -> Iterator[tuple[Ent
     strip = len(reference.path)
     for entry, places, block in _entries_at(tree, reference.path):
         path = (part.path + b"/" + entry.path[strip:].lstrip(b"/")).strip(b"/")
-        if path and not (part.without and _is_left_out(path, part.without)):
+        if path and not (part.without and is_below_any(path, part.without)):
             moved = msgspec.structs.replace(entry, path=path)
             yield moved, _carried_file(tree, entry, places, block) if entry.kind == _FILE else None
 
@@ -349,9 +349,10 @@ def _carried_file(tree: StoredTree, entry: Entry, places: EntryPlaces, block: Bl
     return CarriedFile(tree, entry.path, entry.digest, entry.xxh3, extents, block.packs)
 
 
-def _is_left_out(path: bytes, without: frozenset[bytes]) -> bool:
+def is_below_any(path: bytes, tops: frozenset[bytes]) -> bool:
+    """Whether a path is one of some, or below one, however many they are."""
     while path:
-        if path in without:
+        if path in tops:
             return True
         path = path.rpartition(b"/")[0]
     return False
