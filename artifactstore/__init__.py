@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from artifactstore.errors import InvalidMetadata as InvalidMetadata
     from artifactstore.errors import InvalidName as InvalidName
     from artifactstore.errors import InvalidPath as InvalidPath
+    from artifactstore.errors import JobNotFound as JobNotFound
+    from artifactstore.errors import JobRunning as JobRunning
     from artifactstore.errors import LockFileError as LockFileError
     from artifactstore.errors import NameNotFound as NameNotFound
     from artifactstore.errors import NotFound as NotFound
@@ -102,6 +104,13 @@ if TYPE_CHECKING:
     from artifactstore.examination import examine as examine
     from artifactstore.filesystem.system import ArtifactFileSystem as ArtifactFileSystem
     from artifactstore.filesystem.system import open_filesystem as open_filesystem
+    from artifactstore.jobs.job import current_job as current_job
+    from artifactstore.jobs.job import job as job
+    from artifactstore.jobs.listing import JobInfo as JobInfo
+    from artifactstore.jobs.listing import find_job as find_job
+    from artifactstore.jobs.listing import list_jobs as list_jobs
+    from artifactstore.jobs.records import JobStatus as JobStatus
+    from artifactstore.jobs.running import Job as Job
     from artifactstore.manifest.diff import Change as Change
     from artifactstore.manifest.diff import ChangeKind as ChangeKind
     from artifactstore.manifest.model import Entry as Entry
@@ -162,6 +171,8 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "FolderNotEmpty",
         "InvalidName",
         "InvalidPath",
+        "JobNotFound",
+        "JobRunning",
         "LockFileError",
         "NameNotFound",
         "NotFound",
@@ -192,6 +203,10 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     ),
     "examination": ("examine",),
     "filesystem.system": ("ArtifactFileSystem", "open_filesystem"),
+    "jobs.job": ("current_job", "job"),
+    "jobs.listing": ("JobInfo", "find_job", "list_jobs"),
+    "jobs.records": ("JobStatus",),
+    "jobs.running": ("Job",),
     "manifest.diff": ("Change", "ChangeKind"),
     "manifest.model": ("Entry", "EntryKind"),
     "results": ("AliasInfo", "FolderItem", "RemoveOptions", "RemoveResult", "StatusReport", "Usage", "VersionInfo"),

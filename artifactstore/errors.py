@@ -5,6 +5,7 @@
         ObjectNotFound             no object under this key
         StoreNotFound              no store at this URL (not initialised, bucket missing)
         NameNotFound               no such name, folder, version, alias
+        JobNotFound                no such job
         VersionDeleted             it was there, and has been deleted
         VersionExpired             its time is over: readers refuse it unless asked
         PathNotFound               no such path in the version
@@ -19,6 +20,7 @@
         DestinationExists          the destination can't be used as it is
         PathExists                 two things for one path of a version
         FolderNotEmpty             a folder that would be removed holds something
+        JobRunning                 a job that would be removed is at work
       CorruptData                stored bytes are not what they were when written
       UnsafeManifest             a manifest names paths that must not be written
       UnsupportedFormat          written by a newer version
@@ -131,6 +133,10 @@ class NameNotFound(NotFound):
     pass
 
 
+class JobNotFound(NotFound):
+    default_next_step = "`artifactstore jobs` lists the jobs of this store."
+
+
 class VersionDeleted(NotFound):
     default_data_safe = "It was deleted on purpose; other versions are not affected."
     default_next_step = "`artifactstore log NAME` shows the versions that are left."
@@ -221,6 +227,11 @@ class PathExists(Conflict):
 class FolderNotEmpty(Conflict):
     default_data_safe = "Nothing was removed."
     default_next_step = "Remove what is in it, or all of it at once with --recursive (in Python recursive=True)."
+
+
+class JobRunning(Conflict):
+    default_data_safe = "Nothing was removed."
+    default_next_step = "Wait for its end, or remove it all the same with --force (in Python force=True)."
 
 
 class DestinationExists(Conflict):

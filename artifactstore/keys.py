@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, NewType
 
 from artifactstore.digest import PACK_ID_BYTES, Digest, PackId
 from artifactstore.errors import InvalidName
-from artifactstore.names import JOBS, JobName, Name
+from artifactstore.names import JOBS, JobName, Name, decode_job_text, encode_job_text
 
 TxId = NewType("TxId", str)
 """A transaction: 32 lower-case hexadecimal digits, random."""
@@ -23,6 +23,7 @@ GC: Final = "gc/"
 NAMES: Final = "names/"
 PACKS: Final = "packs/"
 TRANSACTIONS: Final = "tx/"
+JOB_RECORDS: Final = "jobs/"
 DELETED_SUFFIX: Final = ".deleted"
 EDITED_SUFFIX: Final = ".edited"
 _TOP: Final = 10**16 - 1
@@ -32,6 +33,7 @@ _LABEL: Final = re.compile(
     re.ASCII,
 )
 _TX: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_PROCESS: Final = re.compile(r"process-[0-9]{13}-[0-9a-f]{16}", re.ASCII)
 _ITEM_RECORD: Final = re.compile(r"([^/]+)/([0-9]+-[0-9]+)\.(made|removed)", re.ASCII)
 
 
@@ -252,6 +254,81 @@ def parse_label_key(key: str) -> LabelHint | None:
     if slot is None or number is None:
         return None
     return LabelHint(match["label"], name, slot, number, match["state"] == "on")
+
+
+class JobKeys:
+    """The keys of one job's records. What it has versions of lies below `NameKeys` of its `JobName`.
+
+    Raises:
+        InvalidName: No id of a job.
+    """
+
+    __slots__ = ("_encoded", "prefix")
+
+    def __init__(self, job_id: str) -> None:
+        self._encoded: Final = encode_job_text(job_id)
+        self.prefix: Final = f"{JOB_RECORDS}{self._encoded}/"
+
+    @property
+    def processes(self) -> str:
+        """Prefix of the records of its processes."""
+        return f"{self.prefix}process-"
+
+    def process(self, process: str) -> str:
+        """Prefix of the records of one process, the newest first."""
+        return f"{self.prefix}{process}/"
+
+    def process_record(self, process: str, number: int) -> str:
+        return f"{self.prefix}{process}/{counted(number)}"
+
+    @property
+    def made(self) -> str:
+        """Prefix of the hints about versions that it made."""
+        return f"{self.prefix}made/"
+
+    @property
+    def used(self) -> str:
+        """Prefix of the hints about versions that it used."""
+        return f"{self.prefix}used/"
+
+    @property
+    def removals(self) -> str:
+        """Prefix of the records that it was removed, the newest first."""
+        return f"{self.prefix}removed/"
+
+    def removal(self, number: int) -> str:
+        return f"{self.prefix}removed/{counted(number)}"
+
+    @property
+    def things(self) -> str:
+        """Prefix of the kinds of what it has versions of."""
+        return f"{NAMES}{JOBS}/{self._encoded}/"
+
+
+class ProcessKey(NamedTuple):
+    """A record of a process of a job; ``number`` counts up from 1."""
+
+    job_id: str
+    process: str
+    number: int
+
+
+def process_name(begun_milliseconds: int, random: bytes) -> str:
+    """A process of a job as it stands in keys: they list by when they began. ``random`` has 8 bytes."""
+    return f"process-{begun_milliseconds:013d}-{random.hex()}"
+
+
+def parse_process_key(key: str) -> ProcessKey | None:
+    """The record that a key is; None for foreign objects."""
+    encoded, _, rest = key.removeprefix(JOB_RECORDS).partition("/")
+    process, _, text = rest.partition("/")
+    number = parse_counted(text)
+    job_id = decode_job_text(encoded)
+    try:
+        known = bool(number) and _PROCESS.fullmatch(process) and encode_job_text(job_id) == encoded
+    except InvalidName:
+        return None
+    return ProcessKey(job_id, process, number) if known and number else None
 
 
 def run_key(run: int, record: str) -> str:

@@ -221,6 +221,16 @@ class OpenedStore:
         self._prepare_for_write()
         return self._catalog()
 
+    def made_catalog(self) -> Catalog:
+        """As `writable_catalog`; a local folder that is absent or empty becomes a store first.
+
+        Raises:
+            StoreNotFound: There is none, and it is not such a folder.
+            StoreReadOnly: The storage allows one writer at a time, and that was not accepted.
+        """
+        self._prepare_for_push(dry_run=False)
+        return self._catalog()
+
     def _catalog(self) -> Catalog:
         self.record  # noqa: B018 - a store that is not there, or is newer, says so before anything else
         return Catalog(backend=self._backend, clock=self._clock, requests=self._requests)

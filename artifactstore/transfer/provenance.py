@@ -7,19 +7,19 @@ The commit is read from git's own files, so it costs a few small reads and needs
 import os
 import pwd
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from artifactstore.schedulers import environment_job
 from artifactstore.transaction.records import Author, GitState
-
-JOB_VARIABLES = ("ARTIFACTSTORE_JOB_ID", "FOUNDATIONS_JOB_ID")
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 _SMALL_FILE_BYTES: Final = 4096
 _PACKED_REFS_BYTES: Final = 64 << 20
 _MAX_TEXT: Final = 128
+_open_job: Final[list[Callable[[], str]]] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +48,15 @@ def author() -> Author:
     return Author(who=_who(), host=_plain(os.uname().nodename))
 
 
-def job_id(environment: Mapping[str, str] | None = None) -> str:
-    """The job that this process belongs to, as its environment says; empty where it says nothing."""
-    env = os.environ if environment is None else environment
-    return _plain(next((env[name] for name in JOB_VARIABLES if env.get(name)), ""))
+def job_id() -> str:
+    """The job that this code works for: the one that is open, else what the environment says; empty where there is
+    none."""
+    return next(filter(None, (find() for find in _open_job)), "") or environment_job(os.environ)
+
+
+def find_job_by(find: Callable[[], str]) -> None:
+    """Ask ``find`` from now on which job is open. It answers with an empty text where none is."""
+    _open_job[:] = [find]
 
 
 def git_state(directory: str | os.PathLike[str]) -> GitState | None:
