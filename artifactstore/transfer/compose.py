@@ -72,11 +72,16 @@ class Carried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
-    """What a version is to be made of. What is placed, or a reference, replaces what is carried at the same path."""
+    """What a version is to be made of. What is placed, or a reference, replaces what is carried at the same path.
+
+    Attributes:
+        base: Another version that much of what is placed is in already, or None.
+    """
 
     placed: Sequence[Placed] = ()
     carried: Sequence[Carried] = ()
     references: Mapping[bytes, ReferenceTarget] = field(default_factory=dict)
+    base: Reference | None = None
 
 
 def gather_placed(placed: Sequence[Placed], *, options: ScanOptions, clock: Clock) -> Scan:

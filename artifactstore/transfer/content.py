@@ -83,4 +83,6 @@ class Composed:
         return gather_placed(self.composition.placed, options=options, clock=clock)
 
     def complete(self, found: Scan, context: StoreContext) -> Scan:
-        return complete(found, self.composition, context)
+        base = self.composition.base
+        whole = complete(found, self.composition, context)
+        return whole if base is None else replace(whole, base=_seen_live(base, context))
