@@ -139,8 +139,8 @@ class Artifact:
         self._additions.add_directory(
             source,
             directory_path(dir_path, obj_path),
-            include=tuple(include),
-            exclude=tuple(exclude),
+            include=_texts("include", include),
+            exclude=_texts("exclude", exclude),
             clock=SYSTEM_CLOCK,
         )
 
@@ -276,13 +276,13 @@ class Artifact:
         options = PushOptions(
             strategy=_parse_strategy(conflict_strategy),
             message=self.description,
-            aliases=tuple(check_alias(alias) for alias in aliases),
+            aliases=tuple(check_alias(alias) for alias in _texts("aliases", aliases)),
             force=force,
             labels=tuple(_checked_labels(self.labels)),
             metadata=dict(self.metadata),
             ttl_seconds=None if ttl is None else parse_ttl(ttl),
             made_by=made_by,
-            made_from=(*made_from, *self._made_from_base(target)),
+            made_from=(*_texts("made_from", made_from), *self._made_from_base(target)),
         )
         if not make_folder and not folder_exists(self.store, folder.strip("/")):
             raise NameNotFound(f"there is no folder {folder}", next_step="Make it, or upload with make_folder=True.")
@@ -348,7 +348,7 @@ class Artifact:
         """
         options = PullOptions(
             strategy=_parse_conflict_strategy(conflict_strategy),
-            paths=tuple(check_object_path(path.rstrip("/")) for path in paths),
+            paths=tuple(check_object_path(path.rstrip("/")) for path in _texts("paths", paths)),
         )
         if references:
             return pull_with_references(self.store, self._uploaded(), dest, options=options, progress=progress)
@@ -479,9 +479,14 @@ def load_artifact(path: str, *, store: StoreLike = None) -> Artifact:
 
 
 def _checked_labels(labels: Sequence[str]) -> list[str]:
-    if isinstance(labels, str):
-        raise TypeError(f"labels are a list of texts, not the text {labels!r}")
-    return [check_alias(label) for label in labels]
+    return [check_alias(label) for label in _texts("labels", labels)]
+
+
+def _texts(what: str, given: Sequence[str]) -> tuple[str, ...]:
+    """What is given as a list. A text alone would be taken for the list of its letters."""
+    if isinstance(given, str):
+        raise TypeError(f"{what}: a list of texts is meant, not the text {given!r}")
+    return tuple(given)
 
 
 def _parse_strategy(text: str) -> Strategy:

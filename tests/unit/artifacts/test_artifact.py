@@ -226,12 +226,29 @@ class TestBadInput:
             artifact.upload(conflict_strategy=strategy)
         assert written(world) == []
 
+    def test_a_text_where_a_list_is_meant_is_not_taken_for_its_letters(
+        self, world: StoreWorld, store: Store, source: Path
+    ) -> None:
+        artifact = create_artifact("demo", store=store)
+        for patterns in ({"include": "*.png"}, {"exclude": "*.png"}):
+            with pytest.raises(TypeError, match="list"):
+                artifact.add_dir(source, **patterns)
+        artifact.add_dir(source)
+        for wrong in ({"aliases": "prod"}, {"made_from": "raw:v1"}):
+            with pytest.raises(TypeError, match="list"):
+                artifact.upload(**wrong)  # type: ignore[arg-type]
+        assert written(world) == []
+        artifact.upload()
+        with pytest.raises(TypeError, match="list"):
+            artifact.download(world.folder / "d", paths="a")
+        assert not (world.folder / "d").exists()
+
     def test_folders_and_aliases(self, world: StoreWorld, store: Store, source: Path) -> None:
         artifact = create_artifact("demo", store=store)
         artifact.add_dir(source)
         for wrong in ({"folder": "../x"}, {"folder": "a b"}, {"aliases": ["v3"]}, {"aliases": ["not one"]}):
             with pytest.raises(InvalidName):
-                artifact.upload(**wrong)  # type: ignore[arg-type]
+                artifact.upload(**wrong)
         with pytest.raises(NameNotFound, match="folder"):
             artifact.upload("nowhere", make_folder=False)
         with pytest.raises(NameNotFound, match="nothing"):
