@@ -14,6 +14,7 @@ name, by reference, and deletes the old ones when all of that is done and read b
 Cut off anywhere, the same move goes on where it stopped: copies say which version they were.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,6 +40,7 @@ from artifactstore.transaction.slots import highest_slot
 from artifactstore.transaction.uses import pinned_place, put_use_hints
 from artifactstore.transaction.versions import (
     Version,
+    is_live,
     latest_committed,
     live_versions,
     read_tombstone,
@@ -384,6 +386,10 @@ class _Mover:
         first = name.copies[pin.tx] if pin is not None else copy
         if first.slot != copy.slot and first.record.content == copy.record.content:
             self._remove(copy, first)
+            # Who made it may have moved aliases to it. Looked at behind the tombstone: who moves one later sees that.
+            for move in list_aliases(self.catalog.backend, name.new):
+                if move.tx == copy.tx:
+                    self._point(move, first)
 
     def _check_copy(self, version: Version, copy: Version) -> None:
         backend = self.catalog.backend
@@ -401,11 +407,24 @@ class _Mover:
     def _move_aliases(self, name: _Name) -> None:
         backend, clock = self.catalog.backend, self.catalog.clock
         for move in name.aliases:
-            guard = Guard(protect=move.protected, force=True)
-            move_alias(backend, clock, move.alias, to=name.copies[move.tx], author=self.who, guard=guard)
+            copy = name.copies[move.tx]
+            self._point(move, copy)
+            if not is_live(backend, copy) and (first := self._first_copy(name, move.tx)) is not None:
+                self._point(move, first)  # somebody else, who was at the same move, has dropped ours
         for move in name.aliases:
             # Else a protected one would be in the way of whoever uses the old name again.
-            drop_alias(backend, clock, name.old, move.alias, author=self.who, guard=FORCE)
+            with suppress(NameNotFound):  # it is gone already, by the same move
+                drop_alias(backend, clock, name.old, move.alias, author=self.who, guard=FORCE)
+
+    def _point(self, move: AliasMove, copy: Version) -> None:
+        guard = Guard(protect=move.protected, force=True)
+        move_alias(self.catalog.backend, self.catalog.clock, move.alias, to=copy, author=self.who, guard=guard)
+
+    def _first_copy(self, name: _Name, tx: str) -> Version | None:
+        copies: dict[str, Version] = {}
+        for version in _live(self.catalog, name.new):
+            _keep_first(copies, version)
+        return copies.get(tx)
 
     def _remove(self, version: Version, copy: Version) -> None:
         remove_version(

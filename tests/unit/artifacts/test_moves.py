@@ -572,6 +572,32 @@ def test_two_copies_of_one_version_become_one(world: World) -> None:
     assert world.opened.show("new:prod").version == "new:v2"
 
 
+def test_another_mover_who_is_done_between_any_two_requests_leaves_aliases_that_point_to_what_is_there(
+    world: World,
+) -> None:
+    """Also where both have copied a version: the alias follows from the copy that goes to the one that stays."""
+    world.push("old", "a", "b")
+    world.opened.set_alias("old:v1", "prod", protect=True)
+    start = world.memory.snapshot()
+
+    def another() -> None:
+        with world.store(user="other", jobs=1) as store:
+            move(store, "old", "new")
+
+    for request in range(1, 200):
+        world.memory.restore(start)
+        faulty = world.faulty(Fault(nth=request, action=Meanwhile(another)))
+        with world.store(through=faulty, user=f"mover-{request}", jobs=1) as store:
+            move(store, "old", "new")
+        if not faulty.hits:
+            break
+        assert world.contents("new") == ["a", "b"]
+        version = world.opened.show("new:prod").version
+        assert world.opened.open(f"{version}/f").read() == b"a"
+        assert next(list_aliases(world.memory, Name("new"))).protected
+    assert 20 < request < 200
+
+
 @pytest.mark.parametrize("count", [2, 5])
 def test_movers_at_the_same_time_make_one_copy_of_each_version(world: World, count: int) -> None:
     prepare(world)
