@@ -109,7 +109,13 @@ if TYPE_CHECKING:
     from artifactstore.jobs.listing import JobInfo as JobInfo
     from artifactstore.jobs.listing import find_job as find_job
     from artifactstore.jobs.listing import list_jobs as list_jobs
+    from artifactstore.jobs.manifest import JobManifest as JobManifest
+    from artifactstore.jobs.manifest import JobThing as JobThing
+    from artifactstore.jobs.manifest import JobVersion as JobVersion
+    from artifactstore.jobs.manifest import job_manifest as job_manifest
     from artifactstore.jobs.records import JobStatus as JobStatus
+    from artifactstore.jobs.removal import JobRemoval as JobRemoval
+    from artifactstore.jobs.removal import remove_job as remove_job
     from artifactstore.jobs.running import Job as Job
     from artifactstore.manifest.diff import Change as Change
     from artifactstore.manifest.diff import ChangeKind as ChangeKind
@@ -205,7 +211,9 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "filesystem.system": ("ArtifactFileSystem", "open_filesystem"),
     "jobs.job": ("current_job", "job"),
     "jobs.listing": ("JobInfo", "find_job", "list_jobs"),
+    "jobs.manifest": ("JobManifest", "JobThing", "JobVersion", "job_manifest"),
     "jobs.records": ("JobStatus",),
+    "jobs.removal": ("JobRemoval", "remove_job"),
     "jobs.running": ("Job",),
     "manifest.diff": ("Change", "ChangeKind"),
     "manifest.model": ("Entry", "EntryKind"),

@@ -5,7 +5,7 @@
         ObjectNotFound             no object under this key
         StoreNotFound              no store at this URL (not initialised, bucket missing)
         NameNotFound               no such name, folder, version, alias
-        JobNotFound                no such job
+          JobNotFound                no such job
         VersionDeleted             it was there, and has been deleted
         VersionExpired             its time is over: readers refuse it unless asked
         PathNotFound               no such path in the version
@@ -133,7 +133,7 @@ class NameNotFound(NotFound):
     pass
 
 
-class JobNotFound(NotFound):
+class JobNotFound(NameNotFound):
     default_next_step = "`artifactstore jobs` lists the jobs of this store."
 
 

@@ -286,10 +286,16 @@ class JobKeys:
         """Prefix of the hints about versions that it made."""
         return f"{self.prefix}made/"
 
+    def made_version(self, tx: TxId) -> str:
+        return f"{self.prefix}made/{tx}"
+
     @property
     def used(self) -> str:
         """Prefix of the hints about versions that it used."""
         return f"{self.prefix}used/"
+
+    def used_version(self, tx: TxId) -> str:
+        return f"{self.prefix}used/{tx}"
 
     @property
     def removals(self) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from artifactstore.clock import SYSTEM_CLOCK, Clock, timestamp
 from artifactstore.errors import ConfigurationError, InvalidName
 from artifactstore.names import encode_job_text
-from artifactstore.schedulers import JOB_VARIABLES, plain_text, rank_of, scheduled_job
+from artifactstore.schedulers import JOB_VARIABLES, Scheduled, plain_text, rank_of, scheduled_job
 from artifactstore.transfer.provenance import author
 
 PROJECT_VARIABLES: Final = ("ARTIFACTSTORE_PROJECT", "FOUNDATIONS_PROJECT_NAME", "PROJECT_NAME")
@@ -71,7 +71,7 @@ def identify(
     by_scheduler = scheduled if scheduled is not None and scheduled.id == chosen else None
     return JobIdentity(
         id=chosen,
-        project=_project(env, scheduled.project if scheduled else "", directory) if project is None else check_project(project),
+        project=check_project(project) if project is not None else _project(env, scheduled, directory),
         user=(scheduled.user if scheduled else "") or author().who,
         # A requeue is counted for the scheduler's own job: one that people named may be several of those.
         attempt=by_scheduler.attempt if by_scheduler else None,
@@ -121,7 +121,14 @@ def _named(env: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
-def _project(env: Mapping[str, str], scheduled: str, directory: str | None) -> str:
-    said = (plain_text(env.get(variable, "")) for variable in PROJECT_VARIABLES)
-    here = plain_text(os.path.basename(os.getcwd() if directory is None else directory))
-    return next((text for text in (*said, plain_text(scheduled), here) if text), NO_PROJECT)
+def _project(env: Mapping[str, str], scheduled: Scheduled | None, directory: str | None) -> str:
+    said = [plain_text(env.get(variable, "")) for variable in PROJECT_VARIABLES]
+    said.append(plain_text(scheduled.project) if scheduled else "")
+    return next(filter(None, said), "") or plain_text(os.path.basename(directory or _working_directory())) or NO_PROJECT
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""  # it was removed

@@ -13,7 +13,7 @@ from artifactstore.jobs.identity import PROJECT_VARIABLES, JobIdentity
 from artifactstore.jobs.listing import read_processes
 from artifactstore.jobs.process import ProcessLog
 from artifactstore.jobs.records import JobStatus, ProcessState
-from artifactstore.names import Reference
+from artifactstore.names import Reference, Slot, parse_whole
 from artifactstore.schedulers import JOB_VARIABLES
 from artifactstore.store import Store
 from artifactstore.transfer.provenance import author
@@ -206,10 +206,12 @@ class Job:
             Which version that is (``name:v3``): pull this one, and an alias that moves meanwhile does not matter.
 
         Raises:
-            As `Store.record_use`.
+            As `Store.resolve`.
         """
+        name = parse_whole(reference).name
         pin = self.store.resolve(reference)
-        self.store.record_use(pin.version, by=self.id)
+        slot = int(pin.version.removeprefix(f"{name}:v"))
+        self.store.record_use(Reference(name=name, version=Slot(slot)), by=self.id)
         return pin.version
 
     def environment(self) -> dict[str, str]:

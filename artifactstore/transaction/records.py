@@ -9,6 +9,7 @@
     names/…/alias/<a>/<k>     AliasRecord      the k-th move of an alias
     names/…/used/<slot>/<d>   UseRecord        who used a version: a hint
     names/…/.folder/<i>/<k>.* FolderRecord     a folder was made or removed; a name was removed
+    jobs/<job>/made/<tx>      JobVersionRecord a version that a job made, …/used/<tx> one that it used: hints
 
 All are UTF-8 JSON objects of at most 1 MiB. All have three fields beside their own:
 `format` (1), `required_features` and `nonce` (32 hexadecimal digits, random), which makes
@@ -331,6 +332,13 @@ class UseRecord(Record, frozen=True, kw_only=True):
         parse_tx_id(self.used)
         if (self.version is None) == (not self.job):
             raise ValueError("either a version or a job, and one of them")
+
+
+class JobVersionRecord(Record, frozen=True, kw_only=True):
+    """A version that a job made, or used. A hint: for what was made, the version's own record decides."""
+
+    version: VersionPin
+    created: str
 
 
 class FolderState(enum.Enum):

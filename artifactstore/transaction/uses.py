@@ -1,4 +1,5 @@
-"""Uses: which versions were made from a version, and which jobs read it (`names/…/@name/used/…`).
+"""Uses: which versions were made from a version, and which jobs read it (`names/…/@name/used/…`), and the other
+way round, which versions a job made and read (`jobs/<job>/made/…`, `…/used/…`).
 
 Put after the commit. Of a version that was made from another one, its own record decides, so
 a hint that is missing or stale costs a line in a picture, never a wrong one. That a job used a
@@ -14,12 +15,13 @@ from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock, timestamp
 from artifactstore.digest import USER_CONTEXT, Digest, digest_of
 from artifactstore.errors import BackendError, InvalidName, ObjectExists
-from artifactstore.keys import NameKeys, TxId
-from artifactstore.names import Name, Slot, encode_job_text, parse_whole
+from artifactstore.keys import JobKeys, NameKeys, TxId
+from artifactstore.names import JobName, Name, Slot, encode_job_text, parse_whole
 from artifactstore.transaction.conditional import Won, put_once
 from artifactstore.transaction.records import (
     NOBODY,
     Author,
+    JobVersionRecord,
     UseRecord,
     VersionPin,
     decode_record,
@@ -114,8 +116,32 @@ def record_use(backend: Backend, clock: Clock, version: Version, job: str, *, au
         who=author.who,
         host=author.host,
     )
+    # First where the job has it: with the other one there already, it is not looked for again.
+    put_once(backend, clock, JobKeys(job).used_version(version.tx), _job_version(clock, version, created=use.created))
     key = NameKeys(version.name).use(version.slot, job_user(job))
     return isinstance(put_once(backend, clock, key, encode_record(use)), Won)
+
+
+def put_made_hint(backend: Backend, clock: Clock, version: Version) -> bool:
+    """Say beside the records of the job that made ``version`` that it did; returns whether a hint is there now.
+
+    None is put for what belongs to the job itself. What fails is left out: ``version`` is committed, and its record
+    names the job.
+    """
+    record = version.record
+    if not record.made_by or isinstance(version.name, JobName):
+        return False
+    try:
+        key = JobKeys(record.made_by).made_version(version.tx)
+        with contextlib.suppress(ObjectExists):
+            backend.put_if_absent(key, _job_version(clock, version, created=record.created))
+    except (BackendError, InvalidName):  # a job of that id can't be: the id comes from a record
+        return False
+    return True
+
+
+def _job_version(clock: Clock, version: Version, *, created: str) -> bytes:
+    return encode_record(JobVersionRecord(nonce=fresh_nonce(clock), version=version.pin, created=created))
 
 
 def use_keys(backend: Backend, name: Name, slot: int) -> Iterator[str]:

@@ -42,7 +42,7 @@ from artifactstore.transaction.notes import check_notes
 from artifactstore.transaction.records import Notes, VersionPin
 from artifactstore.transaction.resolve import resolve
 from artifactstore.transaction.upload import Action, CommitResult, IfUnchanged, SlotDetails, Strategy, Upload, begin
-from artifactstore.transaction.uses import put_use_hints
+from artifactstore.transaction.uses import put_made_hint, put_use_hints
 from artifactstore.transaction.versions import Version, slot_state, with_edit
 from artifactstore.transfer.content import Content
 from artifactstore.transfer.context import Reuse, StoreContext, UploadEnvironment
@@ -292,14 +292,14 @@ class _Push:
         self._details = details
         self._witness.look_at_slot(upload.highest_slot)
         if not options.dry_run and (early := settle_early(upload, aliases=options.aliases)):
-            return self._result(early)
+            return self._settled(early)
         synced = self._unchanged_by_signature()
         if synced is not None:
             if options.dry_run:
                 return self._planned_unchanged()
             known = settle_known(upload, tx=TxId(synced.tx), aliases=options.aliases, details=self._details)
             if known is not None:
-                return self._result(known)
+                return self._settled(known)
         _check_protection(upload, options)
         self._content = self._store_content(staging)
         if options.dry_run:
@@ -459,6 +459,19 @@ class _Push:
             write_landmarks(context.backend, version.tx, content.landmarks, pool=context.requests)
             put_label_hints(context.backend, version, self._details.labels, pool=context.requests)
             put_use_hints(context.backend, context.clock, version, pool=context.requests)
+            put_made_hint(context.backend, context.clock, version)
+        else:
+            self._repair_hint(result.version)
+
+    def _settled(self, result: CommitResult) -> PushResult:
+        """What was there already, before anything was read or sent."""
+        self._repair_hint(result.version)
+        return self._result(result)
+
+    def _repair_hint(self, version: Version) -> None:
+        """A job that pushes again what it made may have been cut off after the commit."""
+        if version.record.made_by == self._details.made_by:
+            put_made_hint(self._context.backend, self._context.clock, version)
 
     def _remember(self, content: ContentUpload, result: CommitResult) -> None:
         """What the next push of this tree need not find out again. Losing it costs time only."""
