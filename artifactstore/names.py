@@ -114,6 +114,8 @@ def encode_job_text(text: str) -> str:
     Raises:
         InvalidName: It is empty, has control characters, is no text, or passes 200 bytes encoded.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"what names a job, or what it has, is a text, and not {text!r}")
     if not text or not text.isprintable():
         raise InvalidName(f"{text[:200]!r} can't name a job, or what it has: empty, or control characters")
     encoded = quote(text, safe="")

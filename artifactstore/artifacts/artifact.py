@@ -35,6 +35,7 @@ from artifactstore.names import Name, Reference, check_alias, check_folder, pars
 from artifactstore.store import Store, open_store
 from artifactstore.transaction.expiry import Ttl, parse_ttl
 from artifactstore.transaction.upload import Strategy
+from artifactstore.transaction.uses import check_job_id
 from artifactstore.transfer.compose import Carried, Composition, is_below_any
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
@@ -266,7 +267,7 @@ class Artifact:
 
         Raises:
             ValueError: No such strategy; no time-to-live.
-            InvalidName: Not a folder, alias or label.
+            InvalidName: Not a folder, alias, label or id of a job.
             NameNotFound: The folder is not there, and is not to be made.
             VersionExists: Strategy ``error``, and the name has a live version.
             SourceError: A file is gone, or can't be read.
@@ -281,7 +282,7 @@ class Artifact:
             labels=tuple(_checked_labels(self.labels)),
             metadata=dict(self.metadata),
             ttl_seconds=None if ttl is None else parse_ttl(ttl),
-            made_by=made_by,
+            made_by=check_job_id(made_by) if made_by else "",
             made_from=(*_texts("made_from", made_from), *self._made_from_base(target)),
         )
         if not make_folder and not folder_exists(self.store, folder.strip("/")):

@@ -74,6 +74,11 @@ class SlotDetails:
     made_from: tuple[VersionPin, ...] = ()
     moved_from: VersionPin | None = None
 
+    def __post_init__(self) -> None:
+        # Checked as text nowhere else; a record with anything else in it could not be read again.
+        if not isinstance(self.made_by, str):
+            raise TypeError(f"made_by: the id of a job is a text, and not {self.made_by!r}")
+
     @property
     def author(self) -> Author:
         return Author(who=self.who, host=self.host)

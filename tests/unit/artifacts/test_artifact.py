@@ -28,6 +28,7 @@ from artifactstore.errors import (
 from artifactstore.keys import NAMES, PACKS, TRANSACTIONS
 from artifactstore.store import Store
 from artifactstore.testing.stores import File, Link, StoreWorld, Tree, make_tree, tree_at
+from artifactstore.transfer.push import PushOptions
 
 TREE: Tree = {b"1.png": b"one", b"sub/2.png": b"two", b"run.sh": File(b"#!", executable=True), b"l": Link(b"1.png")}
 
@@ -225,6 +226,21 @@ class TestBadInput:
         with pytest.raises(ValueError, match="version, skip, error, new, replace"):
             artifact.upload(conflict_strategy=strategy)
         assert written(world) == []
+
+    def test_what_is_no_id_of_a_job_is_refused_and_leaves_no_record_that_can_not_be_read(
+        self, world: StoreWorld, store: Store, source: Path
+    ) -> None:
+        artifact = create_artifact("demo", store=store)
+        artifact.add_dir(source)
+        for wrong in ("two\nlines", "x" * 300):
+            with pytest.raises(InvalidName):
+                artifact.upload(made_by=wrong)
+        with pytest.raises(TypeError):
+            artifact.upload(made_by=5)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            store.push(source, "demo", options=PushOptions(made_by=5))  # type: ignore[arg-type]
+        assert not [key for key in written(world) if key.startswith(NAMES)]
+        assert list(store.find(where="files > 0")) == []
 
     def test_a_text_where_a_list_is_meant_is_not_taken_for_its_letters(
         self, world: StoreWorld, store: Store, source: Path
