@@ -104,6 +104,9 @@ if TYPE_CHECKING:
     from artifactstore.examination import examine as examine
     from artifactstore.filesystem.system import ArtifactFileSystem as ArtifactFileSystem
     from artifactstore.filesystem.system import open_filesystem as open_filesystem
+    from artifactstore.jobs.directory import SyncableDirectory as SyncableDirectory
+    from artifactstore.jobs.directory import create_syncable_directory as create_syncable_directory
+    from artifactstore.jobs.directory import open_syncable_directory as open_syncable_directory
     from artifactstore.jobs.job import current_job as current_job
     from artifactstore.jobs.job import job as job
     from artifactstore.jobs.listing import JobInfo as JobInfo
@@ -117,6 +120,11 @@ if TYPE_CHECKING:
     from artifactstore.jobs.removal import JobRemoval as JobRemoval
     from artifactstore.jobs.removal import remove_job as remove_job
     from artifactstore.jobs.running import Job as Job
+    from artifactstore.jobs.snapshots import Snapshot as Snapshot
+    from artifactstore.jobs.sync_results import SnapshotDownload as SnapshotDownload
+    from artifactstore.jobs.sync_results import SnapshotUpload as SnapshotUpload
+    from artifactstore.jobs.sync_results import StateDifference as StateDifference
+    from artifactstore.jobs.sync_results import SyncStatus as SyncStatus
     from artifactstore.manifest.diff import Change as Change
     from artifactstore.manifest.diff import ChangeKind as ChangeKind
     from artifactstore.manifest.model import Entry as Entry
@@ -209,12 +217,15 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     ),
     "examination": ("examine",),
     "filesystem.system": ("ArtifactFileSystem", "open_filesystem"),
+    "jobs.directory": ("SyncableDirectory", "create_syncable_directory", "open_syncable_directory"),
     "jobs.job": ("current_job", "job"),
     "jobs.listing": ("JobInfo", "find_job", "list_jobs"),
     "jobs.manifest": ("JobManifest", "JobThing", "JobVersion", "job_manifest"),
     "jobs.records": ("JobStatus",),
     "jobs.removal": ("JobRemoval", "remove_job"),
     "jobs.running": ("Job",),
+    "jobs.snapshots": ("Snapshot",),
+    "jobs.sync_results": ("SnapshotDownload", "SnapshotUpload", "StateDifference", "SyncStatus"),
     "manifest.diff": ("Change", "ChangeKind"),
     "manifest.model": ("Entry", "EntryKind"),
     "results": ("AliasInfo", "FolderItem", "RemoveOptions", "RemoveResult", "StatusReport", "Usage", "VersionInfo"),

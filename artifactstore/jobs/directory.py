@@ -1,0 +1,436 @@
+"""Syncable directories: a directory of this machine that travels between jobs under a key.
+
+    directory = create_syncable_directory("model", "sync/path", source_job_id="42")
+    ...                                   # read and write files in sync/path
+    print(directory.upload().snapshot)    # model@1: the current job's; those of job 42 stay as they are
+
+Creating one downloads. What is uploaded always goes to the current job, as its next numbered
+snapshot. docs/sync.md says what comes from where, and what happens to local edits.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Final, Self
+
+from artifactstore.errors import NameNotFound, NotFound, SourceError, SourceNotFound, StoreNotFound, VersionDeleted
+from artifactstore.jobs.snapshots import (
+    DIRECTORY,
+    Snapshot,
+    job_name_of,
+    list_snapshots,
+    missing,
+    newest_version,
+    snapshot_reference,
+)
+from artifactstore.jobs.sync_job import JobLike, StoreLike, SyncJob, sync_job
+from artifactstore.jobs.sync_results import SnapshotDownload, SnapshotUpload, StateDifference, SyncStatus
+from artifactstore.manifest.diff import Change
+from artifactstore.names import JobName, Latest, Reference, Slot, VersionSelector, job_name
+from artifactstore.store import Store
+from artifactstore.transaction.records import VersionPin
+from artifactstore.transaction.upload import Strategy
+from artifactstore.transaction.versions import Version, live_versions
+from artifactstore.transfer.folders import destination_error
+from artifactstore.transfer.plan import ConflictStrategy, PullOptions, SyncBase
+from artifactstore.transfer.progress import NULL_PROGRESS, Progress
+from artifactstore.transfer.push import PushOptions, PushResult
+
+_TEMPORARY: Final = "artifactstore-sync-"
+_MOST_LOOKED_AT: Final = 50
+_DEFAULT_PUSH: Final = PushOptions()
+_DEFAULT_PULL: Final = PullOptions()
+
+
+class SyncableDirectory:
+    """A directory that is uploaded and downloaded as a whole, under a key. Made by `create_syncable_directory`.
+
+    Safe to be used by several threads; each upload holds what the files were while it read them. Use it as a context
+    manager, or `close` it, where it was given a store by URL or path.
+
+    Attributes:
+        key: What it is called in the store.
+        job_id: The current job's id: whose snapshots uploads make.
+        source_job_id: The job it came from; None where it follows the current job.
+        strategy: What downloads do about conflicts unless they are told otherwise.
+    """
+
+    def __init__(
+        self, path: str, name: JobName, run: SyncJob, *, source: JobName | None, strategy: ConflictStrategy
+    ) -> None:
+        self.key: Final = name.key
+        self.job_id: Final = name.job_id
+        self.source_job_id: Final = source.job_id if source is not None else None
+        self.strategy: Final = strategy
+        self._given = path
+        self._path = os.path.abspath(path)
+        self._name = name
+        self._source = source
+        self._store = run.store
+        self._uploads = run.uploads
+        self._closing = contextlib.ExitStack()
+        self._made_from: tuple[VersionPin, ...] = ()
+        self._upload_base: Reference | None = None
+        self._knows_origin = False
+
+    def __str__(self) -> str:
+        """The path as it was given."""
+        return self._given
+
+    def __fspath__(self) -> str:
+        return self._path
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.key!r}, {self._given!r}, job_id={self.job_id!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store if this directory opened it. The files stay. Calling it twice is fine."""
+        self._closing.close()
+
+    # -- up ------------------------------------------------------------------------------------------
+
+    def upload(
+        self, *, message: str = "", options: PushOptions = _DEFAULT_PUSH, progress: Progress = NULL_PROGRESS
+    ) -> SnapshotUpload:
+        """Make what the directory is now the current job's next snapshot; identical content makes none.
+
+        All or nothing: cut off at any moment, the newest snapshot stays what it was, and the next upload sends only
+        what is missing. What was removed here is not in the new snapshot; older ones keep it.
+
+        Raises:
+            SourceNotFound: There is no such directory.
+            SourceError: It is no directory, or something in it can't be read, or kept changing. No snapshot was made.
+            BackendError: The storage failed. No snapshot was made.
+            CommitStateUnknown: It can't be found out whether the snapshot was made.
+            ValueError: A strategy that does not count snapshots up.
+        """
+        if options.strategy is not Strategy.VERSION:
+            raise ValueError(f"each upload is a snapshot of its own: strategy {options.strategy.value} does not apply")
+        self._check_source()
+        self._recall_origin()
+        done = self._store.push(
+            self._path,
+            self._name,
+            options=replace(
+                options,
+                message=message or options.message,
+                made_by=options.made_by or self.job_id,
+                made_from=(*options.made_from, *self._made_from),
+            ),
+            base=self._upload_base,
+            progress=progress,
+        )
+        if not options.dry_run and done.slot is not None:
+            self._knows_origin = True
+            self._upload_base = None  # from now on the job's own snapshot is what uploads build on
+            self._uploads.add(_mark(self._store, self._name, done.slot))
+        return self._uploaded(done)
+
+    def _recall_origin(self) -> None:
+        """What local state knows of where the directory came from, where it was not this object that brought it."""
+        if self._knows_origin:
+            return
+        self._knows_origin = True
+        with contextlib.suppress(NotFound):  # deleted since, or a store to be made: nothing to build on
+            last = self._store.last_synced(self._path)
+            if last is not None and last.name != self._name and isinstance(last.name, JobName) and not last.path:
+                self._made_from = (self._store.resolve(last, allow_expired=True),)
+                self._upload_base = last
+
+    def _check_source(self) -> None:
+        if not os.path.lexists(self._path):
+            raise SourceNotFound(
+                f"there is no directory {self._given} to upload",
+                where=self._path,
+                next_step="Make it, or create the syncable directory again: that brings back what was uploaded.",
+            )
+        if not os.path.isdir(self._path):
+            raise SourceError(f"{self._given} is no directory, and only directories are synced", where=self._path)
+
+    def _uploaded(self, done: PushResult) -> SnapshotUpload:
+        return SnapshotUpload(
+            snapshot=f"{self.key}@{done.slot}" if done.slot is not None else "",
+            job_id=self.job_id,
+            number=done.slot,
+            action=done.action,
+            content_digest=done.content_digest,
+            files=done.files,
+            content_bytes=done.content_bytes,
+            new_bytes=done.new_bytes,
+            sent_bytes=done.sent_bytes,
+            notices=done.notices,
+        )
+
+    # -- down ----------------------------------------------------------------------------------------
+
+    def download(
+        self,
+        *,
+        snapshot: int | None = None,
+        strategy: ConflictStrategy | str | None = None,
+        options: PullOptions = _DEFAULT_PULL,
+        progress: Progress = NULL_PROGRESS,
+    ) -> SnapshotDownload:
+        """Bring what is new: of the source job, or without one of the current job.
+
+        Local edits stay. Where both sides changed a path since the last sync, the strategy decides. What this job has
+        uploaded counts as an edit against its source: it is not undone by a download.
+
+        Args:
+            snapshot: This one, instead of the newest: the directory becomes what it was.
+            strategy: ``error``, ``skip``, ``new`` or ``replace``; by default that of the directory.
+            options: The rest of how to pull. Its `strategy` and `base` are not used.
+
+        Raises:
+            NameNotFound: There is no such snapshot.
+            DownloadConflict: Both sides changed a path, and the strategy is `error`. Nothing was written.
+            As `Store.pull`.
+        """
+        name = self._source or self._name
+        version = snapshot_reference(name.job_id, self.key, snapshot).version
+        options = replace(options, strategy=_strategy(strategy) if strategy is not None else self.strategy)
+        if snapshot is None and self._holds_work_on_source():
+            # Held against the job's own upload, all in which the source is behind it would look like news from there.
+            return self._pull_news(name, replace(options, base=SyncBase.SAME_NAME), progress)
+        return self._pull(name, version, replace(options, base=SyncBase.LAST_SYNC), progress)
+
+    def _holds_work_on_source(self) -> bool:
+        """Whether what was last synced here is what this job made out of its source."""
+        last = self._store.last_synced(self._path) if self._source is not None else None
+        return last is not None and last.name == self._name
+
+    def _pull_news(self, name: JobName, options: PullOptions, progress: Progress) -> SnapshotDownload:
+        newest = newest_version(self._store, name)
+        if newest is None or newest.pin not in self._made_from:
+            return self._pull(name, Latest(), options, progress)
+        # Nothing new, and the job's own snapshot stays what was last synced here.
+        record = newest.record
+        return SnapshotDownload(
+            snapshot=f"{name.key}@{newest.slot}", job_id=name.job_id, number=newest.slot, files=record.files
+        )
+
+    def _pull(
+        self, name: JobName, version: VersionSelector, options: PullOptions, progress: Progress = NULL_PROGRESS
+    ) -> SnapshotDownload:
+        done = self._store.pull(Reference(name=name, version=version), self._path, options=options, progress=progress)
+        number = int(done.pin.version.rpartition(":v")[2])
+        if not options.dry_run and name != self._name:
+            self._made_from = (done.pin,)
+            self._upload_base = Reference(name=name, version=Slot(number))
+        self._knows_origin = self._knows_origin or not options.dry_run
+        return SnapshotDownload(
+            snapshot=f"{name.key}@{number}",
+            job_id=name.job_id,
+            number=number,
+            files=done.files,
+            written=done.written,
+            removed=done.removed,
+            kept=done.kept,
+            conflicts=done.conflicts,
+            content_bytes=done.content_bytes,
+            fetched_bytes=done.fetched_bytes,
+            reused_bytes=done.reused_bytes,
+            dry_run=done.dry_run,
+        )
+
+    def _begin(self, *, missing_ok: bool) -> None:
+        """Bring what the directory begins with: see `create_syncable_directory`."""
+        options = PullOptions(strategy=self.strategy, base=SyncBase.LAST_SYNC)
+        try:
+            own = self._own_work()
+            if own is not None:
+                self._pull(self._name, Slot(own.slot), options)
+            else:
+                self._pull(self._source or self._name, Latest(), options)
+        except NotFound as error:
+            self._begin_with_nothing(error, missing_ok=missing_ok)
+        try:
+            os.makedirs(self._path, exist_ok=True)
+        except OSError as error:
+            raise destination_error(error, os.fsencode(self._path), doing="make") from error
+
+    def _own_work(self) -> Version | None:
+        """The newest snapshot, where an earlier run of the current job made it out of its source; else None."""
+        if self._source is None:
+            return None
+        versions = live_versions(self._store.catalog.backend, self._name)
+        newest: Version | None = None
+        for version in islice(versions, _MOST_LOOKED_AT):
+            if newest is None and _mark(self._store, self._name, version.slot) in self._uploads:
+                return None
+            newest = newest or version
+            sources = [name for name in map(job_name_of, version.record.made_from) if name is not None]
+            if sources:  # the newest that tells: not each upload knows where the directory came from
+                self._made_from = version.record.made_from
+                return newest if self._source in sources else None
+        return None
+
+    def _begin_with_nothing(self, error: NotFound, *, missing_ok: bool) -> None:
+        """Accept that there is nothing to download, or say what is there instead."""
+        if isinstance(error, StoreNotFound):
+            if not self._store.may_be_made:
+                raise error
+        elif not isinstance(error, (NameNotFound, VersionDeleted)):
+            raise error
+        if self._source is None or missing_ok:
+            return
+        if isinstance(error, VersionDeleted):
+            what = f"all snapshots of job {self._source.job_id!r} under the key {self.key!r} are deleted"
+            raise VersionDeleted(what) from error
+        raise missing(self._store, self._source.job_id, self.key) from error
+
+    # -- looking -------------------------------------------------------------------------------------
+
+    def status(self) -> SyncStatus:
+        """What differs between the directory and its last sync, the job's newest snapshot, and the source's.
+
+        Raises:
+            SourceNotFound, SourceError: There is no such directory.
+        """
+        self._check_source()
+        last, since_last = self._since_last_sync()
+        compared = {last: since_last.changes} if last is not None else {}
+        newest = self._against_newest(self._name, compared)
+        source = self._against_newest(self._source, compared) if self._source is not None else StateDifference()
+        return SyncStatus(directory=self._given, last_sync=since_last, job=newest, source=source)
+
+    def _since_last_sync(self) -> tuple[Reference | None, StateDifference]:
+        last = self._store.last_synced(self._path)
+        if last is None:
+            return None, StateDifference()
+        try:
+            changes = tuple(self._store.status(self._path).changes)
+        except NameNotFound:
+            return None, StateDifference()  # forgotten, or lost with local state, in between
+        return last, _difference(last, changes)
+
+    def _against_newest(
+        self, name: JobName, compared: dict[Reference, tuple[Change, ...]]
+    ) -> StateDifference:
+        """The directory against a job's newest snapshot; what was ``compared`` already is not compared again."""
+        newest = newest_version(self._store, name)
+        if newest is None:
+            return StateDifference()
+        reference = Reference(name=name, version=Slot(newest.slot))
+        if reference not in compared:
+            compared[reference] = tuple(self._store.diff(reference, Path(self._path)))
+        return _difference(reference, compared[reference])
+
+    def history(self, job_id: str | None = None) -> Iterator[Snapshot]:
+        """The snapshots under the key, the newest first; none before the first upload.
+
+        Args:
+            job_id: Whose; by default the current job's.
+        """
+        return list_snapshots(self._store, job_id if job_id is not None else self.job_id, self.key)
+
+
+def create_syncable_directory(  # noqa: PLR0913 - the first three are the seed's
+    key: str,
+    directory_path: str | os.PathLike[str] | None = None,
+    source_job_id: str | None = None,
+    *,
+    missing_ok: bool = False,
+    strategy: ConflictStrategy | str = ConflictStrategy.ERROR,
+    job: JobLike | str | None = None,
+    store: StoreLike = None,
+) -> SyncableDirectory:
+    """A directory that is uploaded to the current job, and begins with what a job uploaded before.
+
+    It begins with the newest snapshot of the source job. Without a source, with the current job's own, if there is one:
+    a job that was requeued goes on where it was. So does a requeued job with a source, once it has uploaded what it
+    made of that source. What is in the directory already is treated as by every download: local edits stay.
+
+    Args:
+        key: What it is called in the store: any text up to 200 bytes without control characters.
+        directory_path: Where it is on this machine; made if it is not there. By default a new temporary directory.
+        source_job_id: The job whose snapshot it begins with.
+        missing_ok: Begin with nothing where the source job or its key is not there: for a first run.
+        strategy: What to do where the directory and the snapshot both changed a path: ``error``, ``skip``, ``new`` or
+            ``replace``.
+        job: The job that uploads go to, or its id; by default the current one.
+        store: The store, or where it is; by default the job's.
+
+    Raises:
+        NameNotFound: No such source job, or no such key in it; the error names what is close. Nothing was written.
+        DownloadConflict: Both sides changed a path, and the strategy is `error`. Nothing was written.
+        InvalidName: Key or job id can't be stored.
+        DestinationExists, DestinationError: The directory can't be made, or can't be written to.
+    """
+    with contextlib.ExitStack() as on_error:
+        directory = open_syncable_directory(
+            key, directory_path, source_job_id, strategy=strategy, job=job, store=store
+        )
+        on_error.callback(directory.close)
+        if directory_path is None:
+            on_error.callback(_remove_empty, str(directory))
+        directory._begin(missing_ok=missing_ok)
+        on_error.pop_all()
+    return directory
+
+
+def open_syncable_directory(
+    key: str,
+    directory_path: str | os.PathLike[str] | None = None,
+    source_job_id: str | None = None,
+    *,
+    strategy: ConflictStrategy | str = ConflictStrategy.ERROR,
+    job: JobLike | str | None = None,
+    store: StoreLike = None,
+) -> SyncableDirectory:
+    """As `create_syncable_directory`, downloading nothing and making nothing: for what was synced before.
+
+    Raises:
+        InvalidName: Key or job id can't be stored.
+    """
+    if not isinstance(key, str) or not isinstance(source_job_id, str | None):
+        raise TypeError(f"key and source_job_id are text, not {key!r} and {source_job_id!r}")
+    chosen = _strategy(strategy)
+    if directory_path is not None and not os.fspath(directory_path):
+        raise ValueError("an empty text is no directory; give none at all for a temporary one")
+    source = job_name(source_job_id, DIRECTORY, key) if source_job_id is not None else None
+    job_name("_", DIRECTORY, key)  # refused before a job begins for it
+    with contextlib.ExitStack() as closing:
+        run = sync_job(job, store, closing)
+        name = job_name(run.job_id, DIRECTORY, key)
+        path = os.fspath(directory_path) if directory_path is not None else tempfile.mkdtemp(prefix=_TEMPORARY)
+        directory = SyncableDirectory(
+            path, name, run, source=source if source != name else None, strategy=chosen
+        )
+        directory._closing = closing.pop_all()
+    return directory
+
+
+def _remove_empty(path: str | os.PathLike[str]) -> None:
+    with contextlib.suppress(OSError):
+        os.rmdir(path)
+
+
+def _strategy(given: ConflictStrategy | str) -> ConflictStrategy:
+    try:
+        return ConflictStrategy(given)
+    except ValueError:
+        known = ", ".join(strategy.value for strategy in ConflictStrategy)
+        raise ValueError(f"{given!r} is no strategy for conflicts; there are {known}") from None
+
+
+def _mark(store: Store, name: JobName, slot: int) -> str:
+    return f"{store.store_id}/{name}{Slot(slot)}"
+
+
+def _difference(state: Reference, changes: tuple[Change, ...]) -> StateDifference:
+    if isinstance(state.name, JobName) and isinstance(state.version, Slot):
+        snapshot, job_id = f"{state.name.key}@{state.version.number}", state.name.job_id
+    else:
+        snapshot, job_id = str(state), ""
+    return StateDifference(snapshot=snapshot, job_id=job_id, changes=changes)

@@ -1,0 +1,52 @@
+"""The job that a directory is uploaded to, and the store that it is in."""
+
+import contextlib
+import os
+import weakref
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from artifactstore.jobs.job import current_job
+from artifactstore.store import Store, open_store
+
+StoreLike = Store | str | os.PathLike[str] | None
+_UPLOADS: Final = weakref.WeakKeyDictionary[object, set[str]]()
+"""Which snapshots each run of a job in this process has uploaded."""
+
+
+class JobLike(Protocol):
+    """What a directory has to know of a job."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def store(self) -> Store: ...
+
+
+class _Process:
+    """Stands for a run of a job of which only the id was given."""
+
+
+_THIS_PROCESS: Final = _Process()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncJob:
+    """A run of a job, the store it works with, and the snapshots that it uploaded from this process."""
+
+    job_id: str
+    store: Store
+    uploads: set[str]
+
+
+def sync_job(job: JobLike | str | None, store: StoreLike, closing: contextlib.ExitStack) -> SyncJob:
+    """The run meant. A store that is opened for it is closed with ``closing``."""
+    if isinstance(job, str):
+        opened = store if isinstance(store, Store) else closing.enter_context(open_store(store))
+        return SyncJob(job_id=job, store=opened, uploads=_UPLOADS.setdefault(_THIS_PROCESS, set()))
+    given = store if isinstance(store, Store) or store is None else open_store(store)
+    run: JobLike = job if job is not None else current_job(given)
+    if given is not None and given is not store and (job is not None or run.store is not given):
+        closing.callback(given.close)  # a job that began in it needs it until it ends
+    return SyncJob(job_id=run.id, store=given or run.store, uploads=_UPLOADS.setdefault(run, set()))
