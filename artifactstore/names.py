@@ -147,14 +147,27 @@ def check_folder(text: str) -> str:
 
 
 def check_alias(text: str) -> str:
-    """``text`` if it may be stored as an alias or label.
+    """``text`` if it may be stored as an alias.
 
     Raises:
         InvalidName: Not a valid segment, or one of the computed names (``latest``, ``v3``).
     """
-    _check_segment(text, of=f"alias {text!r}")
+    return _check_mark(text, "alias")
+
+
+def check_label(text: str) -> str:
+    """``text`` if it may be stored as a label: the grammar is that of aliases.
+
+    Raises:
+        InvalidName: As `check_alias`.
+    """
+    return _check_mark(text, "label")
+
+
+def _check_mark(text: str, kind: str) -> str:
+    _check_segment(text, of=f"{kind} {text!r}")
     if text == LATEST or _SLOT.fullmatch(text):
-        raise InvalidName(f"{text!r} is computed and can't be stored as an alias")
+        raise InvalidName(f"{kind} {text!r}: that is computed, and can't be stored")
     return text
 
 

@@ -28,7 +28,7 @@ from artifactstore.keys import (
     parse_label_key,
     parse_slot_object_key,
 )
-from artifactstore.names import Name, Slot, check_alias, check_folder, parse_whole
+from artifactstore.names import Name, Slot, check_folder, check_label, parse_whole
 from artifactstore.results import VersionInfo, info_of_slot
 from artifactstore.transaction.listing import folder_exists
 from artifactstore.transaction.outcomes import read_outcome
@@ -77,7 +77,7 @@ class Query:
 
     def __post_init__(self) -> None:
         for label in self.labels:
-            check_alias(label)
+            check_label(label)
         check_folder(self.folder)
 
     def accepts(self, info: VersionInfo) -> bool:

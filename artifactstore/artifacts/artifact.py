@@ -31,7 +31,7 @@ from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.errors import NameNotFound, PathNotFound
 from artifactstore.manifest.model import Entry
 from artifactstore.manifest.paths import shown
-from artifactstore.names import Name, Reference, check_alias, check_folder, parse_reference, parse_whole
+from artifactstore.names import Name, Reference, check_alias, check_folder, check_label, parse_reference, parse_whole
 from artifactstore.store import Store, open_store
 from artifactstore.transaction.expiry import Ttl, parse_ttl
 from artifactstore.transaction.upload import Strategy
@@ -480,7 +480,7 @@ def load_artifact(path: str, *, store: StoreLike = None) -> Artifact:
 
 
 def _checked_labels(labels: Sequence[str]) -> list[str]:
-    return [check_alias(label) for label in _texts("labels", labels)]
+    return [check_label(label) for label in _texts("labels", labels)]
 
 
 def _texts(what: str, given: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from artifactstore.artifacts.paths import check_object_path
 from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.digest import parse_digest
 from artifactstore.manifest.model import ReferenceTarget
-from artifactstore.names import Name, Reference, check_alias, parse_whole
+from artifactstore.names import Name, Reference, check_label, parse_whole
 from artifactstore.transfer.found import Scan
 
 _MAX_URI = 8192
@@ -88,7 +88,7 @@ def parse_document(data: object) -> ArtifactDocument:
         raise ValueError(f"not an artifact: {error}") from error
     Name(document.name)
     for label in document.labels:
-        check_alias(label)
+        check_label(label)
     if document.version is not None:
         parse_whole(document.version)
     document.base_reference()

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from artifactstore.errors import InvalidMetadata
-from artifactstore.names import check_alias
+from artifactstore.names import check_label
 from artifactstore.transaction.records import MAX_RECORD_BYTES, Notes
 
 MAX_MESSAGE_BYTES: Final = 64 << 10
@@ -51,7 +51,7 @@ def check_labels(labels: Iterable[str]) -> tuple[str, ...]:
     """
     if isinstance(labels, str):
         raise TypeError("labels: a list of texts, not one text")
-    return tuple(dict.fromkeys(check_alias(label) for label in labels))
+    return tuple(dict.fromkeys(check_label(label) for label in labels))
 
 
 def check_metadata(metadata: Mapping[str, object]) -> dict[str, object]:

@@ -36,7 +36,7 @@ from artifactstore.compat.t9k.session import Session
 from artifactstore.errors import InvalidName, NameNotFound, StoreNotFound, VersionDeleted, VersionExists
 from artifactstore.manifest.model import EntryKind, ReferenceTarget
 from artifactstore.manifest.paths import shown
-from artifactstore.names import check_alias, parse_reference
+from artifactstore.names import check_label, parse_reference
 from artifactstore.results import VersionInfo
 from artifactstore.store import Store
 from artifactstore.transaction.edits import VersionEdit
@@ -249,7 +249,7 @@ def _fitting(labels: Iterable[str]) -> tuple[str, ...]:
     fitting = []
     for label in labels:
         try:
-            fitting.append(check_alias(label))
+            fitting.append(check_label(label))
         except InvalidName:
             continue  # it stands in the exact list
     return tuple(dict.fromkeys(fitting))

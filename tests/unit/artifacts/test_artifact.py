@@ -262,6 +262,9 @@ class TestBadInput:
     def test_folders_and_aliases(self, world: StoreWorld, store: Store, source: Path) -> None:
         artifact = create_artifact("demo", store=store)
         artifact.add_dir(source)
+        for label in ("not one", "v3"):
+            with pytest.raises(InvalidName, match=f"label '{label}'"):
+                create_artifact("demo", labels=[label])
         for wrong in ({"folder": "../x"}, {"folder": "a b"}, {"aliases": ["v3"]}, {"aliases": ["not one"]}):
             with pytest.raises(InvalidName):
                 artifact.upload(**wrong)
