@@ -31,6 +31,7 @@ from artifactstore.manifest.paths import shown
 from artifactstore.names import parse_whole
 from artifactstore.results import VersionInfo
 from artifactstore.store import Store
+from artifactstore.transaction.records import parse_expiry
 from artifactstore.transfer.compose import Carried, Composition, Placed
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.push import PushOptions, PushResult
@@ -111,7 +112,7 @@ def pin(
         reference: The version to start from: ``name``, ``name:v3``.
         paths: Only these references, and those below them; by default all.
         rules: Instead of the settings'.
-        options: Instead of the version's own message, labels and metadata.
+        options: Instead of the version's own message, labels, metadata and time-to-live.
 
     Returns:
         The new version.
@@ -130,7 +131,7 @@ def pin(
         with Origins(rules or rules_of(store)) as origins:
             placed = _fetched(targets, origins, os.fsencode(scratch), progress)
         composition = Composition(placed=placed, carried=(_all_of(info),))
-        return store.push_composition(composition, info.name, options=_options(info, options), progress=progress)
+        return store.push_composition(composition, info.name, options=_options(store, info, options), progress=progress)
 
 
 def _fetched(
@@ -230,7 +231,7 @@ def unpin(  # noqa: PLR0913 - which content, which URI, and how: all by keyword
 
         targets = dict(zip(sources, origins.map(one, sources), strict=True))
     composition = Composition(carried=(_all_of(info),), references=targets)
-    return store.push_composition(composition, info.name, options=_options(info, options), progress=progress)
+    return store.push_composition(composition, info.name, options=_options(store, info, options), progress=progress)
 
 
 def _wanted(info: VersionInfo, files: set[bytes], paths: Sequence[bytes]) -> set[bytes]:
@@ -303,12 +304,17 @@ def _all_of(info: VersionInfo) -> Carried:
     return Carried(reference=parse_whole(info.version))
 
 
-def _options(info: VersionInfo, given: PushOptions | None) -> PushOptions:
+def _options(store: Store, info: VersionInfo, given: PushOptions | None) -> PushOptions:
     """As the version was: pinning changes where content lies, and nothing that people said of it."""
     if given is not None:
         return replace(given, made_from=(*given.made_from, info.version))
+    expires = parse_expiry(info.expires) if info.expires else None
     return PushOptions(
-        message=info.message, labels=tuple(info.labels), metadata=dict(info.metadata), made_from=(info.version,)
+        message=info.message,
+        labels=tuple(info.labels),
+        metadata=dict(info.metadata),
+        ttl_seconds=None if expires is None else expires - store.catalog.clock.now(),
+        made_from=(info.version,),
     )
 
 

@@ -24,6 +24,7 @@ from artifactstore.errors import (
 from artifactstore.manifest.model import EntryKind
 from artifactstore.store import Store
 from artifactstore.testing.stores import StoreWorld
+from artifactstore.transaction.edits import VersionEdit
 
 
 @pytest.fixture
@@ -198,6 +199,18 @@ def test_pin_stores_the_content_and_carries_the_rest(store: Store, data: Path) -
     assert (info.message, info.labels, info.metadata) == ("with references", ("raw",), {"n": 1})
     assert [each.version for each in info.made_from] == ["demo:v1"]
     assert kinds(store, "demo:v1")["ref/a.bin"] is EntryKind.REFERENCE
+
+
+def test_pin_and_unpin_make_no_version_that_outlives_the_one_it_was(store: Store, data: Path) -> None:
+    version = made(store, data)
+    expires = store.edit(version, VersionEdit(ttl="30d")).expires
+    assert expires
+    pin(store, "demo")
+    unpin(store, "demo")
+    assert [info.expires for info in store.versions("demo")] == [expires] * 3
+    store.edit("demo", VersionEdit(ttl="never"))
+    pin(store, "demo")
+    assert store.show("demo").expires == ""
 
 
 def test_pin_of_one_path_leaves_the_others(store: Store, data: Path) -> None:
