@@ -122,10 +122,16 @@ def check_destination_path(text: str) -> str:
         raise ValueError(f"the path {text[:200]!r} {reason}")
     if not text.isprintable():
         raise ValueError(f"the path {text[:200]!r} has characters that can't be printed")
-    # Also as file systems spell it that know no case, or drop dots and blanks at the end.
-    if any(part.casefold().rstrip(". ") in _GIT_NAMES for part in text.split("/")):
+    if leads_into_git(text):
         raise ValueError(f"the path {text[:200]!r} leads into git's own files")
     return text
+
+
+def leads_into_git(path: str) -> bool:
+    """Whether a relative path is, or is in, a `.git`; also as file systems spell it that know no case, or drop dots
+    and blanks at the end.
+    """
+    return any(part.casefold().rstrip(". ") in _GIT_NAMES for part in path.split("/"))
 
 
 def normal_destination(text: str) -> str:

@@ -17,6 +17,7 @@ from artifactstore.artifacts.lock import (
     Lock,
     Pin,
     PinChange,
+    leads_into_git,
     normal_destination,
     parse_lock,
     plan_pins,
@@ -172,13 +173,15 @@ def _check_met(store: Store, pin: Pin, path: LockPath, *, allow_expired: bool) -
 
 
 def _place(path: LockPath, pin: Pin) -> str:
-    """Where a pin goes. Links in a checkout come from whoever made it, too: none may lead out of its folder."""
+    """Where a pin goes. Links in a checkout come from whoever made it, too: none may lead where `to` may not."""
     folder = os.path.dirname(os.path.realpath(path))
     place = os.path.join(folder, *pin.destination.split("/"))
-    if os.path.commonpath([folder, os.path.realpath(place)]) != folder or os.path.realpath(place) == folder:
+    real = os.path.realpath(place)
+    is_inside = os.path.commonpath([folder, real]) == folder and real != folder
+    if not is_inside or leads_into_git(os.path.relpath(real, folder)):
+        where_to = "into git's own files" if is_inside else "out of the folder of the lock file"
         raise LockFileError(
-            f"pins.{pin.name!r}.to: {pin.destination!r} is, or passes through, a link that leads out of the folder "
-            "of the lock file",
+            f"pins.{pin.name!r}.to: {pin.destination!r} is, or passes through, a link that leads {where_to}",
             where=os.fspath(path),
             next_step=f"If that is meant to be so, name the place: artifactstore pull --lock {pin.name} DEST",
         )

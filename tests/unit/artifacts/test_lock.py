@@ -505,6 +505,19 @@ class TestPulling:
         assert things(outside) == []
         pull_lock(store, path, names="a", destination=folder / "data" / "a")  # said by the user, and so meant
 
+    @pytest.mark.parametrize("target", [".git", "sub/.GIT"])
+    def test_links_of_the_checkout_do_not_lead_into_git(
+        self, store: Store, world: StoreWorld, path: Path, folder: Path, target: str
+    ) -> None:
+        """A clone may hold such a link, and git runs what it finds in `hooks`."""
+        push(store, world, "a", b"1")
+        write_lock(store, "a", path, destination="harmless/hooks")
+        (folder / target).mkdir(parents=True)
+        (folder / "harmless").symlink_to(target)
+        with pytest.raises(LockFileError, match="leads into git's own files"):
+            pull_lock(store, path)
+        assert things(folder / target) == []
+
     def test_links_inside_the_folder_are_fine(
         self, store: Store, world: StoreWorld, path: Path, folder: Path
     ) -> None:
