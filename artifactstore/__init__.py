@@ -116,10 +116,23 @@ if TYPE_CHECKING:
     from artifactstore.jobs.manifest import JobThing as JobThing
     from artifactstore.jobs.manifest import JobVersion as JobVersion
     from artifactstore.jobs.manifest import job_manifest as job_manifest
+    from artifactstore.jobs.project import Project as Project
+    from artifactstore.jobs.project import project as project
     from artifactstore.jobs.records import JobStatus as JobStatus
+    from artifactstore.jobs.releases import Release as Release
+    from artifactstore.jobs.releases import ReleaseDownload as ReleaseDownload
+    from artifactstore.jobs.releases import ReleaseKind as ReleaseKind
+    from artifactstore.jobs.releases import Releases as Releases
+    from artifactstore.jobs.releases import ReleaseUpload as ReleaseUpload
     from artifactstore.jobs.removal import JobRemoval as JobRemoval
     from artifactstore.jobs.removal import remove_job as remove_job
     from artifactstore.jobs.running import Job as Job
+    from artifactstore.jobs.runs import ArtifactGroup as ArtifactGroup
+    from artifactstore.jobs.runs import RunArtifacts as RunArtifacts
+    from artifactstore.jobs.shared_files import SharedArtifacts as SharedArtifacts
+    from artifactstore.jobs.single_files import FileArtifact as FileArtifact
+    from artifactstore.jobs.single_files import FileDownload as FileDownload
+    from artifactstore.jobs.single_files import FileUpload as FileUpload
     from artifactstore.jobs.snapshots import Snapshot as Snapshot
     from artifactstore.jobs.sync_results import SnapshotDownload as SnapshotDownload
     from artifactstore.jobs.sync_results import SnapshotUpload as SnapshotUpload
@@ -226,6 +239,11 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "jobs.running": ("Job",),
     "jobs.snapshots": ("Snapshot",),
     "jobs.sync_results": ("SnapshotDownload", "SnapshotUpload", "StateDifference", "SyncStatus"),
+    "jobs.project": ("Project", "project"),
+    "jobs.releases": ("Release", "ReleaseDownload", "ReleaseKind", "ReleaseUpload", "Releases"),
+    "jobs.runs": ("ArtifactGroup", "RunArtifacts"),
+    "jobs.shared_files": ("SharedArtifacts",),
+    "jobs.single_files": ("FileArtifact", "FileDownload", "FileUpload"),
     "manifest.diff": ("Change", "ChangeKind"),
     "manifest.model": ("Entry", "EntryKind"),
     "results": ("AliasInfo", "FolderItem", "RemoveOptions", "RemoveResult", "StatusReport", "Usage", "VersionInfo"),
