@@ -29,8 +29,9 @@ def check_sources(sources: Sequence[Source], *, store_path: str | None) -> None:
     """
     for source in sources:
         path = os.path.abspath(os.fsencode(source))
-        if not os.path.lexists(path):
-            raise missing_source(path)
+        # Nothing at all (a variable that is not set) is no name for the working directory.
+        if not os.fsencode(source) or not os.path.lexists(path):
+            raise missing_source(path if source else b"")
         if store_path is not None and _inside(_real(path), _real(store_path)) is not None:
             raise ConfigurationError(
                 f"{shown(path)} belongs to the store that it would be pushed to",

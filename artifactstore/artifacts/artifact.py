@@ -37,6 +37,7 @@ from artifactstore.transaction.expiry import Ttl, parse_ttl
 from artifactstore.transaction.upload import Strategy
 from artifactstore.transaction.uses import check_job_id
 from artifactstore.transfer.compose import Carried, Composition, is_below_any
+from artifactstore.transfer.handles import missing_source
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.pull import PullResult
@@ -116,7 +117,7 @@ class Artifact:
             SourceNotFound, SourceUnreadable, SourceError: There is no file that can be read.
             PathExists: Something was added for this path already.
         """
-        source = os.path.abspath(os.fsencode(file_path))
+        source = _absolute(file_path)
         self._additions.add_file(source, object_path(file_path, obj_path))
 
     def add_dir(
@@ -136,7 +137,7 @@ class Artifact:
         Raises:
             As `add_file`.
         """
-        source = os.path.abspath(os.fsencode(dir_path))
+        source = _absolute(dir_path)
         self._additions.add_directory(
             source,
             directory_path(dir_path, obj_path),
@@ -488,6 +489,13 @@ def _texts(what: str, given: Sequence[str]) -> tuple[str, ...]:
     if isinstance(given, str):
         raise TypeError(f"{what}: a list of texts is meant, not the text {given!r}")
     return tuple(given)
+
+
+def _absolute(path: Path) -> bytes:
+    raw = os.fsencode(path)
+    if not raw:
+        raise missing_source(raw)  # and not the working directory
+    return os.path.abspath(raw)
 
 
 def _parse_strategy(text: str) -> Strategy:

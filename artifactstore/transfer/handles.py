@@ -64,7 +64,7 @@ def source_error(error: OSError, path: bytes, *, doing: str) -> SourceError:
 
 
 def missing_source(path: bytes) -> SourceNotFound:
-    return SourceNotFound(f"there is no {shown(path)}", where=shown(path))
+    return SourceNotFound(f"there is no {shown(path)}" if path else "an empty path names nothing", where=shown(path))
 
 
 class DirectoryHandles:

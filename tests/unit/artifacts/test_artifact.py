@@ -242,6 +242,16 @@ class TestBadInput:
         assert not [key for key in written(world) if key.startswith(NAMES)]
         assert list(store.find(where="files > 0")) == []
 
+    def test_an_empty_path_is_not_the_working_directory(
+        self, world: StoreWorld, store: Store, source: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(source)
+        artifact = create_artifact("demo", store=store)
+        for add in (artifact.add_dir, artifact.add_file, lambda path: store.push(path, "demo")):
+            with pytest.raises(SourceNotFound, match="empty path"):
+                add("")
+        assert not artifact.objects and written(world) == []
+
     def test_a_text_where_a_list_is_meant_is_not_taken_for_its_letters(
         self, world: StoreWorld, store: Store, source: Path
     ) -> None:
