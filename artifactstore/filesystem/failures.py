@@ -65,7 +65,7 @@ class ReferenceNotStored(PathNotFound):
         uri: Where they lie.
     """
 
-    default_next_step = "Read it there, or `artifactstore pin` it: then it is stored."
+    default_next_step = "Read it there, or `artifactstore artifact pin` it: then it is stored."
 
     def __init__(self, what: str, *, uri: str, where: str = "") -> None:
         super().__init__(what, where=where)

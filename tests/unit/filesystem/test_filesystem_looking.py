@@ -203,6 +203,7 @@ def test_reference_is_listed_and_reading_it_names_its_uri(mounted: Mounted) -> N
     with pytest.raises(ReferenceNotStored, match="s3://bucket/far") as caught:
         mounted.fs.open("sets/data:v2/there/far")
     assert caught.value.uri == "s3://bucket/far"
+    assert "`artifactstore artifact pin`" in caught.value.next_step
     assert not isinstance(caught.value, OSError), "which readers of chunks take for zeros"
 
 
