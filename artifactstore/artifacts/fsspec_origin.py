@@ -78,6 +78,10 @@ class FsspecOrigin:
             # A storage may list the prefix itself, or an object in its place.
             if key in (level, level.rstrip("/")):
                 continue
+            if self._scheme == ARTIFACT_SCHEME and key.startswith(f"{path.strip('/')}:"):
+                raise ReferenceNotAllowed(
+                    f"{uri} says no version", where=uri, next_step=f"Say which one: {above}:v1, or {above}:latest"
+                )
             if not key.startswith(level):
                 raise ReferenceUnreachable(f"{uri} lists {key!r}, which is not below it", where=uri)
             found.append(self._child(above, key.removeprefix(level), row))

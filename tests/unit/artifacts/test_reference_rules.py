@@ -329,6 +329,15 @@ def test_stored_version_can_be_referred_to(store: Store) -> None:
                 resolve(missing, origins)
 
 
+def test_reference_to_a_name_has_to_say_which_version(store: Store) -> None:
+    stored(store, b"content")
+    with Origins(rules_of(store)) as origins:
+        for uri in ("artifact://folder/other", "artifact://folder/other/", "artifact://folder"):
+            with pytest.raises(ReferenceNotAllowed, match="says no version") as caught:
+                resolve(uri, origins)
+            assert "artifact://folder/other:latest" in caught.value.next_step
+
+
 def test_reference_to_the_latest_drifts_when_its_content_does(store: Store) -> None:
     stored(store, b"content")
     with Origins(rules_of(store)) as origins:
