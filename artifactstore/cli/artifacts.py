@@ -16,6 +16,7 @@ from artifactstore.cli.lazy import LazyCommand, LazyGroup
 from artifactstore.cli.moving import push_line
 from artifactstore.cli.output import (
     human_bytes,
+    json_path,
     print_json,
     print_json_items,
     print_table,
@@ -200,10 +201,14 @@ def show(name: str, everything: bool, allow_expired: bool) -> None:
         info = store.show(name)
         objects = (stored_object(entry) for entry in store.files(info.version, allow_expired=allow_expired))
         if current().json:
-            print_json_items("artifact-show", {"version": version_fields(info)}, map(object_fields, objects))
+            print_json_items("artifact-show", {"version": version_fields(info)}, map(_object_fields, objects))
             return
         print_table([(label, printable(value)) for label, value in version_rows(info) if value])
         _show_objects(objects, limit=None if everything else _SHOWN_OBJECTS)
+
+
+def _object_fields(item: ArtifactObject) -> dict[str, object]:
+    return {**object_fields(item), **json_path(os.fsencode(item.path))}
 
 
 def _show_objects(objects: Iterator[ArtifactObject], *, limit: int | None) -> None:

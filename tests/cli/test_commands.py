@@ -561,6 +561,8 @@ def test_names_that_are_not_utf8_round_trip_and_print_escaped(cli: Cli) -> None:
     assert "-      3 B  odd\\n\\x1b\\xff" in cli.lines("ls", "m:v1")
     (item,) = [e for e in cli.json("ls", "m:v1")["items"] if "path_base64" in e]
     assert item["path_base64"] == "b2RkChv/"
+    (shown,) = [e for e in json.loads(cli("artifact", "show", "m:v1", "--json").stdout)["items"] if "path_base64" in e]
+    assert (shown["path"], shown["path_base64"]) == (item["path"], item["path_base64"])
     cli("pull", f"m:v1/{name}", "copy")
     assert (cli.directory / "copy" / name).exists() or (cli.directory / "copy").is_file()
 
