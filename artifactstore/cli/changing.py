@@ -31,7 +31,10 @@ def alias(name: str, alias: str | None, force: bool, **wanted: bool) -> None:
     action = _one_of(wanted, alias, name)
     with open_current() as store:
         if alias is None:
-            _show_aliases(list(store.aliases(name)), {"name": name})
+            moves = list(store.aliases(name))
+            if not moves:
+                store.show(name)  # a name that is not there is an error
+            _show_aliases(moves, {"name": name})
         elif action == "history":
             _show_history(list(store.alias_history(name, alias)), {"name": name, "alias": alias})
         else:

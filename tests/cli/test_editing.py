@@ -222,6 +222,12 @@ def test_the_history_of_an_alias_is_kept(cli: Cli) -> None:
     assert "never had" in cli.refused("alias", "demo", "beta", "--history", code=3)
 
 
+def test_aliases_of_a_name_that_is_not_there_are_an_error_and_no_empty_list(cli: Cli) -> None:
+    assert cli("alias", "demo").stdout == ""
+    assert cli.json("alias", "demo")["items"] == []
+    assert "no name dmeo" in cli.refused("alias", "dmeo", code=3)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
