@@ -89,6 +89,8 @@ if TYPE_CHECKING:
     from artifactstore.errors import ReferenceUnreachable as ReferenceUnreachable
     from artifactstore.errors import SourceChanged as SourceChanged
     from artifactstore.errors import SourceError as SourceError
+    from artifactstore.errors import SourceFileNotFound as SourceFileNotFound
+    from artifactstore.errors import SourceIsDirectory as SourceIsDirectory
     from artifactstore.errors import SourceNotFound as SourceNotFound
     from artifactstore.errors import SourceUnreadable as SourceUnreadable
     from artifactstore.errors import StoreNotFound as StoreNotFound
@@ -129,6 +131,11 @@ if TYPE_CHECKING:
     from artifactstore.jobs.running import Job as Job
     from artifactstore.jobs.runs import ArtifactGroup as ArtifactGroup
     from artifactstore.jobs.runs import RunArtifacts as RunArtifacts
+    from artifactstore.jobs.saved import SavedFile as SavedFile
+    from artifactstore.jobs.saved import list_saved as list_saved
+    from artifactstore.jobs.saved import load_saved as load_saved
+    from artifactstore.jobs.saved import open_saved as open_saved
+    from artifactstore.jobs.saved import save_artifact as save_artifact
     from artifactstore.jobs.shared_files import SharedArtifacts as SharedArtifacts
     from artifactstore.jobs.single_files import FileArtifact as FileArtifact
     from artifactstore.jobs.single_files import FileDownload as FileDownload
@@ -215,6 +222,8 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "ReferenceUnreachable",
         "SourceChanged",
         "SourceError",
+        "SourceFileNotFound",
+        "SourceIsDirectory",
         "SourceNotFound",
         "SourceUnreadable",
         "StoreNotFound",
@@ -237,6 +246,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "jobs.records": ("JobStatus",),
     "jobs.removal": ("JobRemoval", "remove_job"),
     "jobs.running": ("Job",),
+    "jobs.saved": ("SavedFile", "list_saved", "load_saved", "open_saved", "save_artifact"),
     "jobs.snapshots": ("Snapshot",),
     "jobs.sync_results": ("SnapshotDownload", "SnapshotUpload", "StateDifference", "SyncStatus"),
     "jobs.project": ("Project", "project"),

@@ -27,6 +27,8 @@
       CommitStateUnknown         the commit may or may not have happened; nothing was removed
       SourceError                the tree being uploaded
         SourceNotFound             a path that is not there
+          SourceFileNotFound         one that was given as a file (a FileNotFoundError, too)
+        SourceIsDirectory          a directory where a file is meant (an IsADirectoryError, too)
         SourceUnreadable           a path that can't be read
         SourceChanged              a file kept changing while it was read
       DestinationError           the place being written to: no space, no permission, a file system that can't
@@ -295,6 +297,17 @@ class SourceError(ArtifactStoreError):
 class SourceNotFound(SourceError):
     default_data_safe = _NOTHING_WRITTEN
     default_next_step = "Check the path."
+
+
+class SourceFileNotFound(SourceNotFound, FileNotFoundError):
+    """A single file that was to be stored is not there; ``except FileNotFoundError`` catches it, too."""
+
+
+class SourceIsDirectory(SourceError, IsADirectoryError):
+    """A single file was to be stored, and a directory is there; ``except IsADirectoryError`` catches it, too."""
+
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Sync it with create_syncable_directory, or push it."
 
 
 class SourceUnreadable(SourceError):
