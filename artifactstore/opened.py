@@ -26,6 +26,8 @@ from artifactstore.tree import StoredTree
 _log = logging.getLogger(__name__)
 NOTE: Final = 25
 """Level of what people should see and nobody need act on: between INFO and WARNING."""
+_BEING_MADE: Final = frozenset({"doctor", "tmp"})
+"""What is in a local folder while `init` finds out what it can do (docs/format.md, "Keys")."""
 DEFAULT_MEMORY_BYTES: Final = 256 << 20
 DEFAULT_JOBS: Final = 8
 
@@ -154,8 +156,10 @@ class OpenedStore:
         try:
             return self._settings() if dry_run else self._prepare_for_write()
         except StoreNotFound:
-            if dry_run or not self.may_be_made:
+            if dry_run:
                 raise
+            if not self.may_be_made:
+                return self._prepare_for_write()  # another process may have made it since; else it says so again
             self.init()
             _log.log(NOTE, "made a new store at %s", self.url)
             return self._prepare_for_write()
@@ -183,9 +187,11 @@ class OpenedStore:
 
     @property
     def may_be_made(self) -> bool:
-        """Whether the first push makes it: a local folder that is absent or empty."""
+        """Whether the first push makes it: a local folder that is absent, empty, or just being made a store."""
         path = self._path
-        return path is not None and (not os.path.lexists(path) or (os.path.isdir(path) and not os.listdir(path)))
+        if path is None or not os.path.isdir(path):
+            return path is not None and not os.path.lexists(path)
+        return _BEING_MADE.issuperset(os.listdir(path))
 
     @property
     def _path(self) -> str | None:
