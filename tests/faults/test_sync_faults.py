@@ -10,6 +10,7 @@ import pytest
 
 from artifactstore.backend.protocol import Backend
 from artifactstore.backend.wrappers.fault import (
+    Action,
     Crashed,
     ErrorAfter,
     ErrorBefore,
@@ -17,6 +18,7 @@ from artifactstore.backend.wrappers.fault import (
     crash_at,
     permission_denied,
 )
+from artifactstore.digest import PackId
 from artifactstore.errors import ArtifactStoreError
 from artifactstore.jobs.directory import SyncableDirectory, create_syncable_directory
 from artifactstore.jobs.snapshots import list_snapshots, snapshot_reference
@@ -174,12 +176,12 @@ def test_an_upload_killed_at_any_request_leaves_snapshots_whole_and_the_next_sta
     assert 7 < request < MOST_REQUESTS
 
 
-def recorded(world: SyncWorld) -> frozenset[bytes]:
+def recorded(world: SyncWorld) -> frozenset[PackId]:
     with world.machine() as store:
         return frozenset(p.pack for p in store._state.pending_packs(bytes.fromhex(store.store_id)))
 
 
-ERRORS = {
+ERRORS: dict[str, Action] = {
     "error before effect": ErrorBefore(),
     "lost reply": ErrorAfter(),
     "forbidden": ErrorBefore(permission_denied),

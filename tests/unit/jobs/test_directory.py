@@ -25,18 +25,18 @@ from artifactstore.jobs.snapshots import list_job_ids, list_keys
 from artifactstore.manifest.diff import ChangeKind
 from artifactstore.names import Latest, Reference, job_name
 from artifactstore.store import PushOptions, RemoveOptions, Store, Strategy, open_store
-from artifactstore.testing.stores import Directory, File, Link, StoreWorld, edit_tree, make_tree, tree_at
+from artifactstore.testing.stores import Directory, File, Link, StoreWorld, Thing, edit_tree, make_tree, tree_at
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 
 KEY = "model"
-TREE = {
+TREE: dict[bytes, Thing] = {
     b"weights": b"1" * 5000,
     b"logs/a": b"a",
     b"bin/run": File(b"#!", executable=True),
     b"link": Link(b"weights"),
     b"empty": Directory(),
 }
-AsRead = dict[bytes, File | Link | Directory]
+AsRead = dict[bytes, Thing]
 
 
 @dataclass(eq=False)
@@ -280,8 +280,8 @@ class TestRefused:
             (lambda run, path: create_syncable_directory("a\nb", path, job=run), InvalidName),
             (lambda run, path: create_syncable_directory("k" * 201, path, job=run), InvalidName),
             (lambda run, path: create_syncable_directory(KEY, path, "", job=run), InvalidName),
-            (lambda run, path: create_syncable_directory(KEY, path, 42, job=run), TypeError),
-            (lambda run, path: create_syncable_directory(None, path, job=run), TypeError),
+            (lambda run, path: create_syncable_directory(KEY, path, 42, job=run), TypeError),  # type: ignore[arg-type]
+            (lambda run, path: create_syncable_directory(None, path, job=run), TypeError),  # type: ignore[arg-type]
             (lambda run, path: create_syncable_directory(KEY, "", job=run), ValueError),
             (lambda run, path: create_syncable_directory(KEY, path, job=run, strategy="mine"), ValueError),
             (lambda run, path: create_syncable_directory(KEY, path, job="\0", store=run.store), InvalidName),
@@ -446,11 +446,11 @@ class TestHistories:
     def test_processes_of_one_job_get_increasing_snapshots_and_none_is_lost(self, machines: Machines) -> None:
         ranks = [machines.start("job", f"{rank}", machine=f"{rank}") for rank in range(4)]
 
-        def uploads(directory: SyncableDirectory) -> list[int | None]:
+        def uploads(directory: SyncableDirectory) -> list[int]:
             numbers = []
             for step in range(3):
                 edit_tree(str(directory), {b"x": f"{directory} {step}".encode()})
-                numbers.append(directory.upload().number)
+                numbers.append(directory.upload().number or 0)
             return numbers
 
         with ThreadPoolExecutor(len(ranks)) as pool:
