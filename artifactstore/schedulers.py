@@ -253,7 +253,7 @@ def _field(env: Environment, name: str, *path: str) -> str:
     """A text inside a variable that holds JSON; empty where there is none."""
     try:
         value: object = msgspec.json.decode(env.get(name, "")[: 1 << 20])
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
         return ""
     for step in path:
         value = value.get(step) if isinstance(value, dict) else None

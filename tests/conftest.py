@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -105,6 +106,14 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
             patch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
         patch.setenv("HOME", str(home))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _jobs_end_with_their_test() -> Iterator[None]:
+    """What a test leaves open ends, as it would with a program: whatever comes next is not made by it."""
+    yield
+    if (jobs := sys.modules.get("artifactstore.jobs.job")) is not None:
+        jobs.end_jobs()
 
 
 @pytest.fixture(scope="session")

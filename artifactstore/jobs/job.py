@@ -33,9 +33,6 @@ from artifactstore.transfer.provenance import find_job_by
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_Key = tuple[str, str]
-"""A store's URL and a job's id."""
-
 _blocks: Final[ContextVar[tuple[Job, ...]]] = ContextVar("artifactstore_jobs", default=())
 
 
@@ -43,12 +40,12 @@ class _OpenJobs:
     """Jobs that were begun in this process and are not over."""
 
     def __init__(self) -> None:
-        self.by_key: dict[_Key, Job] = {}
-        self.holders: dict[_Key, int] = {}
+        self.holders: dict[Job, int] = {}
+        """By how many blocks each of them is held; the program is one, too."""
         self.shared: list[Job] = []
         """What threads without a block of their own work for, the innermost last."""
-        self.implicit: dict[_Key, Job] = {}
-        self.new_identity: JobIdentity | None = None
+        self.implicit: list[Job] = []
+        """Those that something needed, the last one last."""
         self.lock = threading.RLock()
         renew_in_children(self)
 
@@ -56,7 +53,6 @@ class _OpenJobs:
         """In a forked child: whoever begins a job there begins a process of it. Those that were begun by the parent
         are the current ones still."""
         self.lock = threading.RLock()
-        self.by_key = {}
         self.holders = {}
 
 
@@ -94,7 +90,9 @@ class JobBlock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        job = self._entered.pop()
+        inside = [each for each in _blocks.get() if each in self._entered]
+        job = inside[-1] if inside else self._entered[-1]
+        self._entered.remove(job)
         _blocks.set(_without(_blocks.get(), job))
         if _in_main_thread():
             with _open.lock:
@@ -209,17 +207,23 @@ def current_job(store: Store | None = None) -> Job:
     with _open.lock:
         identity = _implicit_identity(outer)
         opened = store or open_store()
-        found = _open.by_key.get((opened.url, identity.id)) or _open.implicit.get((opened.url, identity.id))
-        if found is not None and found.is_open:
-            if store is None:
-                opened.close()
-            return found
-        begun = _begin_new(identity, opened, owns_store=store is None, heartbeat_seconds=None)
-        _open.implicit[opened.url, identity.id] = begun
-        _hold_once_more(begun)
-        if outer is not None:
-            outer.at_finish(begun.finish)
-        return begun
+        found = next((each for each in _open.implicit if _is_of(each, identity, opened, given=store)), None)
+        if found is None:
+            found = _begin_new(identity, opened, owns_store=store is None, heartbeat_seconds=None)
+            _open.holders[found] = 1
+            _open.implicit = [*(each for each in _open.implicit if each.is_open), found]
+            if outer is not None:
+                outer.at_finish(found.finish)
+        elif store is None:
+            opened.close()
+        return found
+
+
+def _is_of(each: Job, identity: JobIdentity, opened: Store, *, given: Store | None) -> bool:
+    """Whether an implicit job is the one of ``identity``, in the very store that was given (another one of the same
+    URL may be closed by now), or in the one that the settings name."""
+    same_store = each.store is given if given is not None else each.owns_store and each.store.url == opened.url
+    return each.is_open and each.id == identity.id and same_store
 
 
 def open_job() -> Job | None:
@@ -227,7 +231,7 @@ def open_job() -> Job | None:
     explicit = _explicit_job()
     if explicit is not None:
         return explicit
-    return next((each for each in reversed(list(_open.implicit.values())) if each.is_open), None)
+    return next((each for each in reversed(_open.implicit) if each.is_open), None)
 
 
 def _explicit_job() -> Job | None:
@@ -242,24 +246,22 @@ def _implicit_identity(outer: Job | None) -> JobIdentity:
     if outer is not None:
         return identify(job_id=outer.id, project=outer.project)
     identity = identify()
-    if identity.source != "new":
-        return identity
     # One new id for all stores that this program works with.
-    _open.new_identity = _open.new_identity or identity
-    return _open.new_identity
+    known = open_job() if identity.source == "new" else None
+    return identify(job_id=known.id, project=known.project) if known is not None else identity
 
 
 def _begin(identity: JobIdentity, store: Store | None, *, heartbeat_seconds: float | None) -> Job:
     """The job in a store (None: as the settings say), begun, or joined where it is open here."""
     opened = store or open_store()
     with _open.lock:
-        found = _open.by_key.get((opened.url, identity.id))
-        if found is not None and found.is_open:
-            if store is None:
-                opened.close()
-        else:
+        here = (each for each in reversed(_open.holders) if (each.store.url, each.id) == (opened.url, identity.id))
+        found = next((each for each in here if each.is_open), None)
+        if found is None:
             found = _begin_new(identity, opened, owns_store=store is None, heartbeat_seconds=heartbeat_seconds)
-        _hold_once_more(found)
+        elif store is None:
+            opened.close()
+        _open.holders[found] = _open.holders.get(found, 0) + 1
         return found
 
 
@@ -271,31 +273,21 @@ def _begin_new(identity: JobIdentity, store: Store, *, owns_store: bool, heartbe
         if owns_store:
             store.close()
         raise
-    watch_ending(early=_before_end, late=_at_end, thread_failed=_thread_failed)
-    _open.by_key[_key(begun)] = begun
-    _open.holders[_key(begun)] = 0
+    watch_ending(early=_before_end, late=end_jobs, thread_failed=_thread_failed)
+    _open.holders = {each: count for each, count in _open.holders.items() if each.is_open}
     return begun
-
-
-def _hold_once_more(held: Job) -> None:
-    _open.holders[_key(held)] = _open.holders.get(_key(held), 0) + 1
 
 
 def _release(held: Job) -> None:
     """One block less; the last one ends the job."""
     with _open.lock:
-        key = _key(held)
-        if _open.by_key.get(key) is not held:
-            return  # of the parent of this process
-        _open.holders[key] -= 1
-        if _open.holders[key]:
+        if held not in _open.holders:
+            return  # of the parent of this process, or over
+        _open.holders[held] -= 1
+        if _open.holders[held]:
             return
-        del _open.by_key[key], _open.holders[key]
+        del _open.holders[held]
     held.finish()
-
-
-def _key(held: Job) -> _Key:
-    return held.store.url, held.id
 
 
 def _without(jobs: tuple[Job, ...], gone: Job) -> tuple[Job, ...]:
@@ -323,19 +315,21 @@ def _thread_failed(kind: type[BaseException]) -> None:
 
 def _left_open() -> list[Job]:
     """Jobs of this process that only its end ends, the innermost first."""
-    return [each for each in reversed(list(_open.by_key.values())) if each.is_open]
+    return [each for each in reversed(_open.holders) if each.is_open]
 
 
 def _before_end() -> None:
+    error = uncaught()
     for each in _left_open():
-        if error := uncaught():
+        if error:
             each.note_failure(error)
         each.run_finishers()
 
 
-def _at_end() -> None:
+def end_jobs() -> None:
+    """End the jobs that were begun without a block, as the end of the program does."""
+    error = uncaught()
     for each in _left_open():
-        error = uncaught()
         each.finish(JobStatus.FAILED if error else JobStatus.COMPLETED, error=error)
 
 

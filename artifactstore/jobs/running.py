@@ -37,7 +37,7 @@ class Job:
     Attributes:
         id, project, user: See docs/jobs.md.
         host: This machine. rank: of this process among those of the job, where a launcher says.
-        store: Where it is recorded. It has to stay open until the job has ended.
+        store: Where it is recorded. owns_store: it was opened for this job, and is closed at its end.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Job:
         self.store: Final = store
         self._identity = identity
         self._interval_seconds = heartbeat_interval(heartbeat_seconds)
-        self._owns_store = owns_store
+        self.owns_store: Final = owns_store
         self._log: ProcessLog | None = None
         self._thread: HeartbeatThread | None = None
         self._status: JobStatus | None = None
@@ -164,7 +164,7 @@ class Job:
             thread.stop()
         if log is not None:
             self._record_end(log)
-            if self._owns_store:
+            if self.owns_store:
                 self.store.close()
 
     def note_failure(self, error: str = "") -> None:
