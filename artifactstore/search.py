@@ -9,10 +9,9 @@ Without a label: one listing of all that lies below the folder tells every slot'
 one GET for each version that is not deleted, and its outcome where it matches.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from typing import Final, TypeVar
@@ -33,13 +32,20 @@ from artifactstore.results import VersionInfo, info_of_slot
 from artifactstore.transaction.listing import folder_exists
 from artifactstore.transaction.outcomes import read_outcome
 from artifactstore.transaction.records import SlotRecord
-from artifactstore.transaction.versions import SlotState, confirm, newest_edit, read_slot, slot_state
+from artifactstore.transaction.versions import (
+    SlotState,
+    confirm,
+    newest_edit,
+    read_ahead,
+    read_slot,
+    seen_beside,
+    slot_state,
+)
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.where import Condition, parse_condition
 
 _READ_AHEAD: Final = 64
 _Item = TypeVar("_Item")
-_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -140,10 +146,8 @@ class Search:
         live = ((name, state) for name, state in self._slots(query) if not state.deleted)
         return self._found(live, partial(self._read_scanned, query))
 
-    def _found(
-        self, items: Iterable[_Item], read: Callable[[_Item], VersionInfo | None]
-    ) -> Iterator[VersionInfo]:
-        for info in read_ahead(self.requests, read, items):
+    def _found(self, items: Iterable[_Item], read: Callable[[_Item], VersionInfo | None]) -> Iterator[VersionInfo]:
+        for info in read_ahead(self.requests, read, items, most=_READ_AHEAD):
             self.progress.advance(files=1)
             if info is not None:
                 yield info
@@ -173,7 +177,7 @@ class Search:
                     yield waiting
                 waiting = name, SlotState(number=number)
             elif waiting is not None and (waiting[0], waiting[1].number) == (name, number):
-                waiting = name, _seen(waiting[1], kind)
+                waiting = name, seen_beside(waiting[1], kind)
         if waiting is not None:
             yield waiting
 
@@ -198,13 +202,6 @@ class Search:
         return info_of_slot(name, state.number, record, edit=edit)
 
 
-def _seen(state: SlotState, kind: SlotObject) -> SlotState:
-    """What a slot is, given that one more of its objects was seen."""
-    return replace(
-        state, deleted=state.deleted or kind is SlotObject.TOMBSTONE, edited=state.edited or kind is SlotObject.EDITED
-    )
-
-
 def in_all(streams: Iterable[Iterator[Spot]]) -> Iterator[Spot]:
     """What sorted streams have in common, sorted: each is read once, and none is held."""
     several = list(streams)
@@ -217,21 +214,6 @@ def in_all(streams: Iterable[Iterator[Spot]]) -> Iterator[Spot]:
             behind = list(range(len(several)))
         for index in behind:
             heads[index] = next(several[index], None)
-
-
-def read_ahead(pool: Executor, read: Callable[[_Item], _Found], items: Iterable[_Item]) -> Iterator[_Found]:
-    """What ``read`` makes of each item, in their order, a bounded number of them at work."""
-    queue: deque[Future[_Found]] = deque()
-    try:
-        for item in items:
-            queue.append(pool.submit(read, item))
-            if len(queue) >= _READ_AHEAD:
-                yield queue.popleft().result()
-        while queue:
-            yield queue.popleft().result()
-    finally:
-        for future in queue:
-            future.cancel()
 
 
 def _behind(key: str) -> str:

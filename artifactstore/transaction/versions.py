@@ -8,11 +8,11 @@ edit, for versions that were edited only.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock, timestamp
@@ -38,6 +38,8 @@ from artifactstore.transaction.records import (
 
 SHORT_PAGE: Final = 50
 _READ_AHEAD: Final = 16
+_Item = TypeVar("_Item")
+_Found = TypeVar("_Found")
 _SLOT_OBJECTS: Final = len(SlotObject)
 _NEWEST: Final = 10
 
@@ -128,12 +130,12 @@ def list_slots(backend: Backend, name: Name, *, page_size: int | None = None, be
             waiting = SlotState(number=number)
         elif waiting is not None and waiting.number == number:
             # Without its slot a tombstone or mark means nothing.
-            waiting = _seen(waiting, kind)
+            waiting = seen_beside(waiting, kind)
     if waiting is not None:
         yield waiting
 
 
-def _seen(state: SlotState, kind: SlotObject) -> SlotState:
+def seen_beside(state: SlotState, kind: SlotObject) -> SlotState:
     """What a slot is, given that one more of its objects was seen."""
     return replace(
         state, deleted=state.deleted or kind is SlotObject.TOMBSTONE, edited=state.edited or kind is SlotObject.EDITED
@@ -228,7 +230,7 @@ def versions(
     """
     read = partial(reader, backend, name)
     states = list_slots(backend, name)
-    found = map(read, states) if pool is None else _read_ahead(pool, read, states)
+    found = map(read, states) if pool is None else read_ahead(pool, read, states, most=_READ_AHEAD)
     return (version for version in found if version is not None)
 
 
@@ -239,14 +241,15 @@ def live_versions(
     return (version for version in versions(backend, name, pool=pool, reader=reader) if not version.deleted)
 
 
-def _read_ahead(
-    pool: Executor, read: Callable[[SlotState], Version | None], states: Iterator[SlotState]
-) -> Iterator[Version | None]:
-    queue: deque[Future[Version | None]] = deque()
+def read_ahead(
+    pool: Executor, read: Callable[[_Item], _Found], items: Iterable[_Item], *, most: int
+) -> Iterator[_Found]:
+    """What ``read`` makes of each item, in their order, at most so many of them at work."""
+    queue: deque[Future[_Found]] = deque()
     try:
-        for state in states:
-            queue.append(pool.submit(read, state))
-            if len(queue) >= _READ_AHEAD:
+        for item in items:
+            queue.append(pool.submit(read, item))
+            if len(queue) >= most:
                 yield queue.popleft().result()
         while queue:
             yield queue.popleft().result()
