@@ -333,6 +333,7 @@ class Artifact:
         paths: Sequence[str] = (),
         conflict_strategy: str = "error",
         references: bool = True,
+        allow_expired: bool = False,
         progress: Progress = NULL_PROGRESS,
     ) -> PullResult:
         """Bring the version, or some paths of it, to a directory.
@@ -342,27 +343,32 @@ class Artifact:
             paths: Objects or directories of objects; they keep their paths.
             conflict_strategy: Where local files differ: ``error``, ``skip``, ``new``, ``replace`` (docs/download.md).
             references: Fetch what references point to, and check it (docs/references.md); else they are left out.
+            allow_expired: Read the version even if its time is over.
 
         Raises:
             PathNotFound: One of the paths is not there.
+            VersionExpired: Its time is over.
             ReferenceChanged, ReferenceUnreachable, ReferenceNotAllowed: A reference can't be fetched.
             As `Store.pull`.
         """
         options = PullOptions(
             strategy=_parse_conflict_strategy(conflict_strategy),
             paths=tuple(check_object_path(path.rstrip("/")) for path in _texts("paths", paths)),
+            allow_expired=allow_expired,
         )
         if references:
             return pull_with_references(self.store, self._uploaded(), dest, options=options, progress=progress)
         return self.store.pull(self._uploaded(), dest, options=options, progress=progress)
 
-    def open(self, path: str) -> io.BufferedReader:
+    def open(self, path: str, *, allow_expired: bool = False) -> io.BufferedReader:
         """One object of the version as a seekable stream, checked as it is read.
 
         Raises:
             PathNotFound: The version has no such file.
+            VersionExpired: Its time is over, and `allow_expired` is not said.
         """
-        return self.store.open(f"{self._uploaded()}/{os.fsdecode(check_object_path(path))}")
+        reference = f"{self._uploaded()}/{os.fsdecode(check_object_path(path))}"
+        return self.store.open(reference, allow_expired=allow_expired)
 
     def _uploaded(self) -> str:
         if self.version is None:

@@ -24,6 +24,7 @@ from artifactstore.errors import (
     SourceNotFound,
     SourceUnreadable,
     VersionExists,
+    VersionExpired,
 )
 from artifactstore.keys import NAMES, PACKS, TRANSACTIONS
 from artifactstore.store import Store
@@ -390,6 +391,20 @@ class TestUpload:
         with pytest.raises(SourceNotFound):
             artifact.upload()
         assert written(world) == []
+
+    def test_an_expired_version_is_read_if_asked(self, world: StoreWorld, store: Store, source: Path) -> None:
+        artifact = create_artifact("demo", store=store)
+        artifact.add_dir(source)
+        artifact.upload(ttl=1e-9)
+        loaded = load_artifact("demo", store=store)
+        with pytest.raises(VersionExpired):
+            loaded.open("a/1.png")
+        with pytest.raises(VersionExpired):
+            loaded.download(world.folder / "d")
+        assert loaded.open("a/1.png", allow_expired=True).read() == b"one"
+        for references in (True, False):
+            loaded.download(world.folder / f"d{references}", references=references, allow_expired=True)
+            assert (world.folder / f"d{references}" / "a" / "1.png").read_bytes() == b"one"
 
     def test_a_time_to_live_is_recorded(self, store: Store, world: StoreWorld) -> None:
         create_artifact("demo", store=store).upload(ttl="30d")
