@@ -17,8 +17,10 @@ from artifactstore.errors import (
     NameNotFound,
     SourceError,
     SourceNotFound,
+    StoreNotFound,
     StorePermissionDenied,
     VersionDeleted,
+    VersionExpired,
 )
 from artifactstore.jobs.directory import SyncableDirectory, create_syncable_directory, open_syncable_directory
 from artifactstore.jobs.snapshots import list_job_ids, list_keys
@@ -262,6 +264,22 @@ class TestWhatIsNotThere:
         assert machines.start("43", "there", "42", missing_ok=True).upload().number == 1
         assert machines.start("42", "again", machine="another").upload().number == 2, "numbers are never used twice"
 
+    @pytest.mark.parametrize("job", ["42", "43"], ids=["its own", "of its source"])
+    def test_a_snapshot_whose_time_is_over_is_not_taken_for_none(
+        self, machines: Machines, source: SyncableDirectory, job: str
+    ) -> None:
+        edit_tree(str(source), {b"weights": b"2"})
+        source.upload(options=PushOptions(ttl_seconds=60))
+        machines.world.virtual_clock.advance(61)
+        with pytest.raises(VersionExpired):
+            machines.start(job, "there", "42", machine="another", missing_ok=True)
+
+    def test_what_is_no_store_is_not_taken_for_an_empty_one(self, machines: Machines, tmp_path: Path) -> None:
+        edit_tree(tmp_path / "mine", {b"file": b"mine"})
+        with pytest.raises(StoreNotFound):
+            create_syncable_directory(KEY, machines.path("there"), job="1", store=tmp_path / "mine")
+        assert not machines.path("there").exists()
+
     def test_a_temporary_directory_goes_with_the_error(
         self, machines: Machines, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -332,6 +350,8 @@ class TestUpload:
         assert [snapshot.number for snapshot in directory.history("42")] == [1]
         (made,) = directory.history()
         assert (made.source_job_ids, made.message, made.files) == (("42",), "better", 2)
+        newest = Reference(name=job_name("43", "dir", KEY), version=Latest())
+        assert machines.run("43").store.show(newest).made_by == "43"
 
     def test_each_is_a_snapshot_of_its_own_that_stays(self, machines: Machines) -> None:
         directory = machines.start("1", "there")
