@@ -7,8 +7,9 @@ from typing import Protocol
 
 from artifactstore.clock import Clock
 from artifactstore.errors import NotFound
-from artifactstore.names import Reference
+from artifactstore.names import Reference, Slot, parse_whole
 from artifactstore.transaction.resolve import open_version
+from artifactstore.transaction.versions import slot_state
 from artifactstore.transfer.compose import Composition, complete, gather_placed
 from artifactstore.transfer.context import StoreContext
 from artifactstore.transfer.found import BaseTree, Scan, ScanOptions
@@ -86,3 +87,14 @@ class Composed:
         base = self.composition.base
         whole = complete(found, self.composition, context)
         return whole if base is None else replace(whole, base=_seen_live(base, context))
+
+
+def deleted_among(context: StoreContext, versions: Sequence[str]) -> str | None:
+    """Of versions that content could not be read of, one that is deleted: what is gone then is no damage."""
+    for text in versions:
+        reference = parse_whole(text)
+        if isinstance(reference.version, Slot):
+            state = slot_state(context.backend, reference.name, reference.version.number)
+            if state is not None and state.deleted:
+                return text
+    return None

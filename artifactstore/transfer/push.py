@@ -25,7 +25,7 @@ from artifactstore.digest import PackId
 from artifactstore.errors import CorruptData, VersionDeleted
 from artifactstore.keys import TxId
 from artifactstore.manifest.model import Entry, EntryKind, EntryPlaces, PackRow
-from artifactstore.names import Name, Reference, Slot, check_alias, parse_whole
+from artifactstore.names import Name, Reference, check_alias, parse_whole
 from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
 from artifactstore.transaction.aliases import (
     FORCE,
@@ -36,15 +36,15 @@ from artifactstore.transaction.aliases import (
 )
 from artifactstore.transaction.commit import commit, settle_early, settle_known
 from artifactstore.transaction.edits import VersionEdit, edit_version
-from artifactstore.transaction.expiry import expiry_after
+from artifactstore.transaction.expiry import expiry_after, parse_ttl
 from artifactstore.transaction.labels import put_label_hints
 from artifactstore.transaction.notes import check_notes
 from artifactstore.transaction.records import Notes, VersionPin
 from artifactstore.transaction.resolve import resolve
 from artifactstore.transaction.upload import Action, CommitResult, IfUnchanged, SlotDetails, Strategy, Upload, begin
 from artifactstore.transaction.uses import put_made_hint, put_use_hints
-from artifactstore.transaction.versions import Version, slot_state, with_edit
-from artifactstore.transfer.content import Content
+from artifactstore.transaction.versions import Version, with_edit
+from artifactstore.transfer.content import Content, deleted_among
 from artifactstore.transfer.context import Reuse, StoreContext, UploadEnvironment
 from artifactstore.transfer.found import (
     CARRIED,
@@ -161,7 +161,7 @@ def push(
         SourceError: A source is missing, can't be read, or kept changing. No version was made.
         VersionExists: Strategy `error`, and the name has a live version.
         AliasProtected: A protected alias would move, or lose its version. No version was made.
-        InvalidName, InvalidMetadata: A label, an alias or the metadata can't be stored. Nothing was asked or written.
+        InvalidName, InvalidMetadata: An alias, or what is to be noted, can't be stored. Nothing was asked or written.
         CommitStateUnknown: It can't be found out whether the version was made.
         BackendError: The storage failed. No version was made.
     """
@@ -172,7 +172,7 @@ def push(
             message=options.message,
             labels=options.labels,
             metadata=options.metadata,
-            expires=expiry_after(context.clock, options.ttl_seconds),
+            expires=_expires(context, options),
         )
     )
     if not is_compiled():
@@ -200,22 +200,15 @@ def push(
         with Staging(context.backend, found) as staging:
             return _Push(context, found, options, progress, upload, witness).run(details, staging)
     except CorruptData as error:
-        if (gone := _deleted_among(context, error.versions)) is not None:
+        if (gone := deleted_among(context, error.versions)) is not None:
             raise VersionDeleted(f"{gone} was deleted while it was carried over, and is being collected") from error
         raise
     finally:
         upload.close()
 
 
-def _deleted_among(context: StoreContext, versions: Sequence[str]) -> str | None:
-    """Of versions that content could not be read of, one that is deleted: what is gone then is no damage."""
-    for text in versions:
-        reference = parse_whole(text)
-        if isinstance(reference.version, Slot):
-            state = slot_state(context.backend, reference.name, reference.version.number)
-            if state is not None and state.deleted:
-                return text
-    return None
+def _expires(context: StoreContext, options: PushOptions) -> str:
+    return expiry_after(context.clock, None if options.ttl_seconds is None else parse_ttl(options.ttl_seconds))
 
 
 def _scan_options(options: PushOptions) -> ScanOptions:

@@ -629,7 +629,16 @@ class TestNotes:
         assert (skipped.action, skipped.edited) == ("skipped", False)
 
     @pytest.mark.parametrize(
-        "wrong", [{"metadata": {"x": float("nan")}}, {"metadata": {"x": "y" * (1 << 20)}}, {"labels": ("no label",)}]
+        "wrong",
+        [
+            {"metadata": {"x": float("nan")}},
+            {"metadata": {"x": "y" * (1 << 20)}},
+            {"labels": ("no label",)},
+            {"ttl_seconds": -1.0},
+            {"ttl_seconds": float("nan")},
+            {"ttl_seconds": 1e18},
+        ],
+        ids=str,
     )
     def test_what_can_not_be_noted_is_refused_before_anything_is_asked(
         self, world: StoreWorld, tree: Path, wrong: dict[str, object]
