@@ -23,6 +23,7 @@ from typing import Final, SupportsIndex
 from artifactstore.backend.protocol import CommonPrefix
 from artifactstore.errors import InvalidName, NameNotFound, SourceError, VersionDeleted
 from artifactstore.jobs.close_names import did_you_mean
+from artifactstore.jobs.listing import job_not_found
 from artifactstore.jobs.notebook import current_notebook
 from artifactstore.jobs.single_files import (
     FileArtifact,
@@ -39,7 +40,7 @@ from artifactstore.jobs.single_files import (
     push_file,
     upload_of,
 )
-from artifactstore.keys import NAMES
+from artifactstore.keys import NAMES, JobKeys
 from artifactstore.names import JobName, Latest, Reference, Slot, decode_job_text, job_name
 from artifactstore.store import Store
 from artifactstore.transfer.found import FollowLinks
@@ -105,8 +106,8 @@ class RunArtifacts:
             metadata: Any JSON object. ``step`` in it is the step.
 
         Raises:
-            SourceNotFound: There is no such file.
-            SourceError: It is no file, or can't be read. Nothing was added.
+            SourceFileNotFound, SourceIsDirectory: There is no such file.
+            SourceError: It can't be read. Nothing was added.
             InvalidName: Its name is over 200 bytes, percent-encoded, or has control characters.
             ValueError, TypeError: ``step`` is no integer, or not below 10¹⁵.
             As `Store.push`.
@@ -197,9 +198,23 @@ class RunArtifacts:
         """What there is, by name, each as its newest version has it. One listing, and three requests for each artifact.
 
         Raises:
+            JobNotFound: There is no such job; the message names those with similar ids.
             StoreNotFound: There is no store.
         """
-        return self._groups(self._names())
+        names = tuple(self._names())
+        if not names:
+            self._check_job()
+        return self._groups(names)
+
+    def _check_job(self) -> None:
+        """That a job without artifacts is one.
+
+        Raises:
+            JobNotFound: It is not.
+        """
+        catalog, keys = self._store.catalog, JobKeys(self.job_id)
+        if not any(True for prefix in (keys.prefix, keys.things) for _ in catalog.backend.list(prefix, page_size=1)):
+            raise job_not_found(catalog, self.job_id)
 
     def steps(self, name: str) -> tuple[int, ...]:
         """The steps there are of a name, in order; none where there are none."""
@@ -324,6 +339,8 @@ class RunArtifacts:
         there = next(iter(self._groups(self._names_of(name))), None)
         if there is None:
             others = sorted({_parse_key(other.key)[0] for other in self._names()} - {name})
+            if not others:
+                self._check_job()
             return NameNotFound(
                 f"job {self.job_id!r} has no artifact {name!r}",
                 next_step=did_you_mean(name, others, what="artifact", plural="other artifacts"),

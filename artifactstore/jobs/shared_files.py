@@ -83,8 +83,8 @@ class SharedArtifacts:
 
         Raises:
             InvalidName: The name holds other characters than names do, such as blanks.
-            SourceNotFound: There is no such file.
-            SourceError: It is no file, or can't be read. Nothing was added.
+            SourceFileNotFound, SourceIsDirectory: There is no such file.
+            SourceError: It can't be read. Nothing was added.
             As `Store.push`.
         """
         called = base_name(path) if name is None else name

@@ -4,7 +4,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -18,7 +18,8 @@ from artifactstore.errors import (
     InvalidName,
     NameNotFound,
     SourceError,
-    SourceNotFound,
+    SourceFileNotFound,
+    SourceIsDirectory,
     VersionDeleted,
 )
 from artifactstore.jobs.archive import write_archive
@@ -154,7 +155,7 @@ def push_file(  # noqa: PLR0913 - what, where to, and how, by keyword
         base: Another version that much of its content is in already, perhaps.
 
     Raises:
-        SourceNotFound: There is no such file.
+        SourceFileNotFound, SourceIsDirectory: There is no such file.
         SourceError: It is no file, or can't be read, or kept changing. No version was made.
     """
     _check_file(path)
@@ -167,9 +168,9 @@ def push_file(  # noqa: PLR0913 - what, where to, and how, by keyword
 def _check_file(path: PathLike) -> None:
     where = os.fspath(path)
     if not os.path.exists(path):
-        raise SourceNotFound(f"there is no file {where}", where=where)
+        raise SourceFileNotFound(f"there is no file {where}", where=where)
     if os.path.isdir(path):
-        raise SourceError(
+        raise SourceIsDirectory(
             f"{where} is a directory, and an artifact of a run or a project is a file",
             where=where,
             next_step="Add it as a zip, make it a syncable directory, or push it: those keep what changed apart.",
@@ -217,8 +218,13 @@ def _archived(found: Scan, where: str) -> Iterator[bytes]:
     with ExitStack() as closing:
         try:
             target = closing.enter_context(tempfile.NamedTemporaryFile(prefix="artifactstore-"))
-            write_archive(found, target)
-            target.flush()
+            try:
+                write_archive(found, target)
+                target.flush()
+            except OSError:
+                with suppress(OSError):
+                    target.close()  # which tries once more to write what is left
+                raise
         except OSError as error:
             what = f"can't write the zip of {where}: {os.strerror(error.errno or 0)}"
             next_step = f"Make room in {tempfile.gettempdir()}, or set TMPDIR."
