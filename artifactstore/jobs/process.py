@@ -13,7 +13,7 @@ from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock, timestamp
 from artifactstore.errors import ArtifactStoreError
 from artifactstore.jobs.identity import JobIdentity
-from artifactstore.jobs.records import MAX_SEEN, ProcessRecord, ProcessState
+from artifactstore.jobs.records import MAX_SEEN, MAX_TAGS, ProcessRecord, ProcessState
 from artifactstore.jobs.states import Process, attempt_of, newest_attempt
 from artifactstore.keys import JobKeys, process_name
 from artifactstore.schedulers import plain_text
@@ -40,6 +40,7 @@ class ProcessLog:
         self._begun = ""
         self._attempt = 0
         self._seen: dict[str, int] = {}
+        self._tags: dict[str, None] = {}
 
     @property
     def attempt(self) -> int:
@@ -68,7 +69,6 @@ class ProcessLog:
         self._begun = timestamp(now)
         number = self._next()
         put_once(self._backend, self._clock, self._key(number), self._body(ProcessState.RUNNING))
-        self._left.add(number)
 
     def beat(self) -> None:
         """Say that it still works.
@@ -79,6 +79,27 @@ class ProcessLog:
         number = self._next()
         self._backend.put(self._key(number), self._body(ProcessState.RUNNING))
         self._remove_older(number, keep=1)
+
+    def tag(self, text: str) -> None:
+        """Say that the job has a tag; from now on every record says so.
+
+        Raises:
+            ValueError: It would have too many.
+            ArtifactStoreError: That could not be written.
+        """
+        with self._lock:
+            if text in self._tags:
+                return
+            if len(self._tags) == MAX_TAGS:
+                raise ValueError(f"a job gets at most {MAX_TAGS} tags from one process")
+            # Before the number is taken: no record with a higher one lacks it.
+            self._tags = {**self._tags, text: None}
+        try:
+            self.beat()
+        except BaseException:
+            with self._lock:
+                self._tags = {tag: None for tag in self._tags if tag != text}
+            raise
 
     def end(self, state: ProcessState, *, error: str = "") -> None:
         """Say how it ended. Newer than a heartbeat that is still on its way.
@@ -93,6 +114,7 @@ class ProcessLog:
     def _next(self) -> int:
         with self._lock:
             self._number += 1
+            self._left.add(self._number)  # whether it arrives or not
             return self._number
 
     def _key(self, number: int) -> str:
@@ -101,7 +123,6 @@ class ProcessLog:
     def _remove_older(self, number: int, *, keep: int) -> None:
         """Remove the records below ``number``, all but the newest ``keep`` of them."""
         with self._lock:
-            self._left.add(number)
             older = sorted(each for each in self._left if each < number)
         for each in older[: len(older) - keep]:
             try:
@@ -129,6 +150,7 @@ class ProcessLog:
             source=self._identity.source,
             error=plain_text(error),
             seen=self._seen,
+            tags=tuple(self._tags),
             made_with=__version__,
         )
         return encode_record(record)
