@@ -110,6 +110,19 @@ def check_project(text: str) -> str:
     return text
 
 
+def check_tag(text: str) -> str:
+    """``text`` if it may tag a job: 1 to 128 characters on one line.
+
+    Raises:
+        InvalidName: It may not.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"a tag is text, not {type(text).__name__}")
+    if not text or plain_text(text) != text:
+        raise InvalidName(f"{text[:200]!r} can't be a tag: 1 to 128 characters, none of them a control character")
+    return text
+
+
 def _named(env: Mapping[str, str]) -> tuple[str, str] | None:
     for variable in JOB_VARIABLES:
         text = env.get(variable, "").strip()

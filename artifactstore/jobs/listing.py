@@ -34,6 +34,7 @@ class JobInfo:
         processes: How many the newest attempt has, or had.
         source: What decided its id: a variable, a scheduler, ``given`` or ``new``.
         error: Class of the exception that it failed with; empty for none.
+        tags: What it was tagged with, in whichever attempt, in alphabetical order.
     """
 
     id: str
@@ -48,6 +49,7 @@ class JobInfo:
     processes: int
     source: str
     error: str
+    tags: tuple[str, ...] = ()
 
 
 class _Seen(NamedTuple):
@@ -151,6 +153,7 @@ def info_of(job_id: str, processes: Sequence[Process], *, now: float) -> JobInfo
         processes=len(these),
         source=first.source,
         error=next(filter(None, failed), ""),
+        tags=tuple(sorted({tag for process in processes for tag in process.record.tags})),
     )
 
 

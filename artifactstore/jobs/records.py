@@ -18,6 +18,7 @@ from artifactstore.transaction.records import Record
 
 MAX_ATTEMPT = 10**9
 MAX_SEEN = 64
+MAX_TAGS = 64
 
 
 class JobStatus(enum.StrEnum):
@@ -53,6 +54,7 @@ class ProcessRecord(Record, frozen=True, kw_only=True):
         error: Class of the exception that it failed with. Its text may hold anything, and is left out.
         seen: Processes of the same rank that ran when it began, with the number of their newest record then: one
             that never wrote again was dead, and this one took its place.
+        tags: What this process tagged the job with.
         made_with: The version of this program.
     """
 
@@ -70,6 +72,7 @@ class ProcessRecord(Record, frozen=True, kw_only=True):
     source: str = ""
     error: str = ""
     seen: dict[str, int] = msgspec.field(default_factory=dict)
+    tags: tuple[str, ...] = ()
     made_with: str = ""
 
     def __post_init__(self) -> None:

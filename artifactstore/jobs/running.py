@@ -9,7 +9,7 @@ from typing import Final, Self
 from artifactstore.errors import ConfigurationError
 from artifactstore.forks import renew_in_children
 from artifactstore.jobs.heartbeat import HeartbeatThread
-from artifactstore.jobs.identity import PROJECT_VARIABLES, JobIdentity
+from artifactstore.jobs.identity import PROJECT_VARIABLES, JobIdentity, check_tag
 from artifactstore.jobs.listing import read_processes
 from artifactstore.jobs.process import ProcessLog
 from artifactstore.jobs.records import JobStatus, ProcessState
@@ -135,6 +135,24 @@ class Job:
             self._warn("job %s: a heartbeat could not be recorded, and the job goes on: %s", error)
             return False
         return True
+
+    def tag(self, text: str) -> None:
+        """Tag the job: it is shown with it, and found by it. Again is fine.
+
+        Args:
+            text: 1 to 128 characters on one line.
+
+        Raises:
+            InvalidName: It can't be a tag.
+            ValueError: It has not begun, has ended, or has too many already; or this is a forked child, whose parent
+                keeps the records.
+            BackendError: It could not be recorded.
+        """
+        check_tag(text)
+        with self._lock:  # or the end might be recorded before the tag, and would not be the newest record
+            if self._log is None or self._status is not JobStatus.RUNNING:
+                raise ValueError(f"job {self.id} is not open in this process: it can't be tagged from here")
+            self._log.tag(text)
 
     def finish(self, status: JobStatus | str = JobStatus.COMPLETED, *, error: str = "") -> None:
         """End this process's work for the job, once; again does nothing.

@@ -60,7 +60,7 @@ def test_message_says_what_where_whether_data_is_safe_and_what_to_do(kind: type[
     assert text.endswith((".", ")", "`"))
     assert re.search(r"[A-Z`]", error.next_step)
     assert ".." not in text
-    plain = ArtifactStoreError.__new__(kind)
+    plain = kind.__new__(kind)
     ArtifactStoreError.__init__(plain, "what")
     assert plain.data_safe
     assert plain.next_step, "every kind has something to do next"
@@ -89,7 +89,9 @@ def test_tree_in_the_docstring_is_the_tree() -> None:
 
 
 def test_catching_bad_arguments_never_catches_lost_data() -> None:
-    assert all(not issubclass(kind, ValueError | TypeError | OSError) for kind in everything())
+    # These two are about a local file that was named by the caller, as `open` would have said it.
+    local = {errors.SourceFileNotFound, errors.SourceIsDirectory}
+    assert all(not issubclass(kind, ValueError | TypeError | OSError) for kind in set(everything()) - local)
     assert issubclass(InvalidName, ValueError)
     assert issubclass(InvalidMetadata, ValueError)
 

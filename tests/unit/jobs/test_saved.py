@@ -149,7 +149,7 @@ class TestMistakes:
                 save_artifact(path, key, store=store)
         with pytest.raises(TypeError):
             save_artifact("a/curve.png", 7, store=store)  # type: ignore[arg-type]
-        assert [] == list(store.catalog.backend.list("jobs/")) + list(store.catalog.backend.list("names/"))
+        assert list(store.catalog.backend.list("jobs/")) + list(store.catalog.backend.list("names/")) == []
 
     def test_an_unknown_key_names_those_that_are_close(self, store: Store) -> None:
         save_artifact("a/curve.png", "Loss_Curve", job="7", store=store)
