@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from compat.t9k.conftest import objects_at, things
-from compat.t9k.test_local import ALTERNATIVE
+from compat.t9k.test_t9k_local import ALTERNATIVE
 from compat.t9k.test_upload import made, stored
 
 from artifactstore import ArtifactStoreError, PushOptions, Store
