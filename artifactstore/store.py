@@ -39,21 +39,24 @@ from artifactstore.search import Search, parse_query
 from artifactstore.transaction.aliases import Guard
 from artifactstore.transaction.edits import VersionEdit
 from artifactstore.transaction.listing import check_case
-from artifactstore.transaction.records import VersionPin
+from artifactstore.transaction.records import StoreSettings, VersionPin
 from artifactstore.transaction.resolve import open_version, resolve
 from artifactstore.transaction.upload import Strategy
 from artifactstore.transaction.uses import check_job_id, record_use
 from artifactstore.transfer.compare import local_entries
 from artifactstore.transfer.compose import Composition
-from artifactstore.transfer.content import Composed, Content, Source, Trees
+from artifactstore.transfer.content import Composed, Source, Trees
 from artifactstore.transfer.context import Reuse
-from artifactstore.transfer.found import FollowLinks, Found, Notice, OnError, Scan, ScanOptions
+from artifactstore.transfer.found import FollowLinks, Found, Notice, OnError, Scan, ScanOptions, Unmatched
+from artifactstore.transfer.overlay import push_over
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import author
-from artifactstore.transfer.pull import Destination, PullResult, pull, synced_name
+from artifactstore.transfer.pull import Destination, PullResult, pull
 from artifactstore.transfer.push import PushOptions, PushResult, push
 from artifactstore.transfer.scan import scan
+from artifactstore.transfer.selection import EVERYTHING, Selection
+from artifactstore.transfer.synced import synced_name
 from artifactstore.tree import StoredTree
 
 __all__ = [
@@ -120,8 +123,14 @@ class Store(OpenedStore):
         many = [sources] if isinstance(sources, (str, bytes, os.PathLike)) else list(sources)
         check_sources(many, store_path=self._path)
         own = store_in_sources(many, store_path=self._path)
-        options = replace(options, exclude=(*options.exclude, *exclusions(own)))
-        done = self._push(Trees(many, base), target, options, progress)
+        trees, settings = Trees(many, base), self._settings_for_push(target, options)
+        if options.unmatched is Unmatched.KEPT and (options.include or options.exclude):
+            left_out = exclusions(own)
+            context = self._context(settings)
+            done = push_over(context, trees, target, options=options, left_out=left_out, progress=progress)
+        else:
+            options = replace(options, exclude=(*options.exclude, *exclusions(own)))
+            done = push(self._context(settings), trees, target, options=options, progress=progress)
         return replace(done, notices=(*done.notices, *own))
 
     def push_composition(
@@ -151,14 +160,16 @@ class Store(OpenedStore):
             inside = store_in_sources([part.source], store_path=self._path)
             own += (Notice(os.path.join(part.path, notice.path), notice.reason) for notice in inside)
             placed.append(replace(part, exclude=(*part.exclude, *exclusions(inside))) if inside else part)
-        done = self._push(Composed(replace(composition, placed=placed)), target, options, progress)
+        context = self._context(self._settings_for_push(target, options))
+        content = Composed(replace(composition, placed=placed))
+        done = push(context, content, target, options=options, progress=progress)
         return replace(done, notices=(*done.notices, *own))
 
-    def _push(self, content: Content, target: Name, options: PushOptions, progress: Progress) -> PushResult:
+    def _settings_for_push(self, target: Name, options: PushOptions) -> StoreSettings | None:
         settings = self._prepare_for_push(dry_run=options.dry_run)
         if self.record.folds_case:
             check_case(self._backend, target)
-        return push(self._context(settings), content, target, options=options, progress=progress)
+        return settings
 
     def pull(
         self,
@@ -349,9 +360,24 @@ class Store(OpenedStore):
         found = self._scan(directory)
         return diff_entries(old, local_entries(self._context(), found, cut=parse_cut_function(cut)))
 
-    def _scan(self, directory: os.PathLike[str] | str) -> Scan:
+    def local_files(self, directory: str | os.PathLike[str], *, selection: Selection = EVERYTHING) -> Sequence[Entry]:
+        """The entries that a push of a directory would make. Files that local state knows are not read.
+
+        Args:
+            selection: Only what these patterns take.
+
+        Raises:
+            SourceNotFound: It is not there.
+            SourceError: A file can't be read, or kept changing.
+        """
+        check_sources([directory], store_path=None)
+        context = self._context(self._settings())
+        return local_entries(context, self._scan(directory, selection), cut=context.cut)
+
+    def _scan(self, directory: os.PathLike[str] | str, selection: Selection = EVERYTHING) -> Scan:
         own = store_in_sources([directory], store_path=self._path)
-        return scan([directory], options=ScanOptions(exclude=exclusions(own)), clock=self._clock)
+        exclude = (*selection.exclude, *exclusions(own))
+        return scan([directory], options=ScanOptions(include=selection.include, exclude=exclude), clock=self._clock)
 
     def _entries_below(self, tree: StoredTree, reference: Reference) -> Iterator[Entry]:
         """Entries below the reference's path, their paths relative to it."""

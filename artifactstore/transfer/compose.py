@@ -27,6 +27,7 @@ from artifactstore.transfer.context import StoreContext
 from artifactstore.transfer.found import CARRIED, CarriedFile, Found, Notice, Scan, ScanOptions, found_file
 from artifactstore.transfer.handles import NO_PARENT, Directory, missing_source, shown, source_error
 from artifactstore.transfer.scan import check_source_path, scan
+from artifactstore.transfer.selection import Selection
 from artifactstore.tree import StoredTree
 
 _FILE: Final = int(EntryKind.FILE)
@@ -63,11 +64,13 @@ class Carried:
         reference: The version; with a path inside, just what is there.
         path: Where in the new version; empty for its root.
         without: Paths of the new version that are left out, each with all below it.
+        unless: What these patterns take is left out.
     """
 
     reference: Reference
     path: bytes = b""
     without: frozenset[bytes] = frozenset()
+    unless: Selection | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +130,9 @@ def complete(local: Scan, composition: Composition, context: StoreContext) -> Sc
             if entry.reference is not None:
                 targets[entry.path] = entry.reference
     rows.sort(key=_row_key)
-    return replace(local, found=_checked(rows, local.directories), references=targets, carried=carried)
+    is_part = any(part.unless is not None for part in composition.carried)
+    found = _checked(rows, local.directories)
+    return replace(local, found=found, references=targets, carried=carried, is_part=is_part)
 
 
 class _Gathering:
@@ -337,6 +342,8 @@ def _carried_entries(part: Carried, context: StoreContext) -> Iterator[tuple[Ent
     strip = len(reference.path)
     for entry, places, block in _entries_at(tree, reference.path):
         path = (part.path + b"/" + entry.path[strip:].lstrip(b"/")).strip(b"/")
+        if part.unless is not None and part.unless.takes(path, entry.kind):
+            continue
         if path and not (part.without and is_below_any(path, part.without)):
             moved = msgspec.structs.replace(entry, path=path)
             yield moved, _carried_file(tree, entry, places, block) if entry.kind == _FILE else None

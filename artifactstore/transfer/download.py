@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import Final, NamedTuple
 
 import msgspec
@@ -62,6 +63,7 @@ from artifactstore.transfer.preflight import (
     open_destination,
 )
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
+from artifactstore.transfer.selection import Selection
 from artifactstore.transfer.survey import KnownFiles, NothingKnown, survey
 from artifactstore.transfer.tables import Tables
 from artifactstore.tree import StoredTree
@@ -147,10 +149,15 @@ def download(  # noqa: PLR0913 - one call is one pull
     facts: dict[bytes, LocalFact] = {}
     if state is State.OCCUPIED:
         entries = base.values() if isinstance(base, Mapping) else base or ()
-        pull.base = {entry.path: entry for entry in entries}
+        pull.base = {entry.path: entry for entry in entries if pull.selection.takes_entry(entry)}
         facts = pull.look(incoming, known or NothingKnown())
     plan = plan_pull(
-        incoming, local=facts, base=pull.base, strategy=pull.options.strategy, delete=pull.options.delete
+        incoming,
+        local=facts,
+        base=pull.base,
+        strategy=pull.options.strategy,
+        delete=pull.options.delete,
+        takes=pull.selection.takes,
     )
     if pull.options.dry_run:
         return DownloadResult(plan=plan, kept=plan.kept, conflicts=plan.conflicts, entries=tuple(incoming))
@@ -165,6 +172,7 @@ class _Pull:
     def __init__(self, tree: StoredTree, backend: Backend, path: bytes, means: Means, options: PullOptions) -> None:
         self.path = path
         self.options = options
+        self.selection = Selection(include=options.include, exclude=options.exclude)
         self.base: dict[bytes, Entry] = {}
         self._tree = tree
         self._backend = backend
@@ -190,6 +198,9 @@ class _Pull:
                 return []  # an empty one: the destination itself
             strip = prefix.rfind(b"/") + 1
         entries = [e if not strip else msgspec.structs.replace(e, path=e.path[strip:]) for e, _, _ in rows]
+        if not self.selection.is_everything:
+            taken = [self.selection.takes_entry(entry) for entry in entries]
+            entries, rows = list(compress(entries, taken)), list(compress(rows, taken))
         check_entries(entries)
         for entry, (_, places, block) in zip(entries, rows, strict=True):
             self._where[entry.path] = _Place(places, block)

@@ -47,6 +47,13 @@ class Growth(enum.Enum):
     TAKE_START = "take start"  # what it held when it was opened is the content: for logs
 
 
+class Unmatched(enum.Enum):
+    """What becomes of what include and exclude patterns do not take."""
+
+    LEFT_OUT = "left out"  # it is not in the version
+    KEPT = "kept"  # it stays in the version as the newest one has it
+
+
 class Found(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One path of a scan.
 
@@ -153,6 +160,7 @@ class Scan:
         carried: By path, the rows that are files of stored versions.
         base: Another version than the name's own that much of the content is in.
         growth: What happens to files that grow while they are read.
+        is_part: Whether patterns chose what comes from this machine, and the rest is carried.
         temporary: Indexes of directories that will not be there again: local state need not remember them.
     """
 
@@ -168,6 +176,7 @@ class Scan:
     carried: Mapping[bytes, CarriedFile] = field(default_factory=dict)
     base: BaseTree | None = None
     growth: Growth = Growth.READ_AGAIN
+    is_part: bool = False
     temporary: set[int] = field(default_factory=set)
 
     @property

@@ -57,6 +57,7 @@ class PullOptions:
         dry_run: Plan only.
         allow_expired: Take a version whose time is over.
         paths: Only these paths of what is pulled, each with all below it; empty for everything.
+        include, exclude: gitignore patterns. What they do not take is left alone here, with `delete` too.
         base: What edits here and changes there are told apart by.
     """
 
@@ -67,6 +68,8 @@ class PullOptions:
     dry_run: bool = False
     allow_expired: bool = False
     paths: tuple[bytes, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     base: SyncBase = SyncBase.SAME_NAME
 
 

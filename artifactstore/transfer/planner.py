@@ -9,7 +9,7 @@ This module turns facts into a plan. It does no I/O.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from artifactstore.manifest.model import Entry, EntryKind
@@ -28,6 +28,10 @@ from artifactstore.transfer.plan import ConflictedPath, ConflictStrategy, PullPl
 _LEAVES: Final = frozenset({EntryKind.FILE, EntryKind.LINK})
 
 
+def _everything(path: bytes, kind: int) -> bool:
+    return True
+
+
 def plan_pull(
     incoming: Sequence[Entry],
     *,
@@ -35,6 +39,7 @@ def plan_pull(
     base: Mapping[bytes, Entry] | None,
     strategy: ConflictStrategy,
     delete: bool,
+    takes: Callable[[bytes, int], bool] = _everything,
 ) -> PullPlan:
     """Decide what a pull does.
 
@@ -45,6 +50,7 @@ def plan_pull(
         base: What was last synced here, or None.
         strategy: For conflicts.
         delete: Whether files that were never synced go too.
+        takes: Asked which of those may go, by path and kind.
 
     Returns:
         The plan, conflicts included whatever the strategy: `check_plan` says whether it may be executed.
@@ -59,7 +65,7 @@ def plan_pull(
     planner.settle_paths()
     planner.drop_synced()
     if delete:
-        planner.delete_others()
+        planner.delete_others(takes)
     return planner.plan()
 
 
@@ -266,10 +272,12 @@ class _Planner:
                 if fact.kind == EntryKind.DIRECTORY and self._strategy is not ConflictStrategy.REPLACE:
                     self._standing.add(path)
 
-    def delete_others(self) -> None:
+    def delete_others(self, takes: Callable[[bytes, int], bool]) -> None:
         """What was never synced goes too; with `replace` also what was, and was edited."""
         for path, fact in self._local.items():
             if path in self._incoming or path in self._incoming_folders or self._is_settled(path):
+                continue
+            if not takes(path, fact.kind):
                 continue
             if fact.kind == EntryKind.DIRECTORY:
                 self._removals.setdefault(path, fact)

@@ -5,6 +5,7 @@ change) and what was learned is remembered; `download` does the rest.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from artifactstore.dedup.rows import DirectoryRows, DirectoryRowsBuilder
@@ -20,6 +21,8 @@ from artifactstore.transfer.download import DEFAULT_JOBS, Means, download
 from artifactstore.transfer.plan import ConflictedPath, DownloadResult, PullOptions, SyncBase
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.rollback import open_watched
+from artifactstore.transfer.selection import Selection
+from artifactstore.transfer.synced import IN_PART, synced_name, with_rest
 from artifactstore.tree import StoredTree
 
 Destination = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -79,19 +82,21 @@ def pull(
     target = os.path.abspath(os.fsencode(destination if destination is not None else _default(tree, reference)))
     part = b"//".join([reference.path, *sorted(options.paths)])
     place = _Place(context, os.path.realpath(target), version, part, cut=root.cut)
+    base = place.base(options.base)
     looked_at = context.clock.now()
     done = download(
         tree,
         context.backend,
         target,
         prefix=reference.path,
-        base=place.base(options.base),
+        base=base,
         known=RememberedFiles(context.state, context.store_id, place.directory, cut=root.cut),
         options=options,
         means=Means(jobs=DEFAULT_JOBS, budget_bytes=context.memory_bytes // 2, clock=context.clock, progress=progress),
     )
     if not options.dry_run:
-        place.remember(done, looked_at=looked_at)
+        selection = Selection(include=options.include, exclude=options.exclude)
+        place.remember(done, before=base or (), selection=selection, looked_at=looked_at)
     return _result(version, reference, target, done, dry_run=options.dry_run)
 
 
@@ -114,6 +119,7 @@ class _Place:
         self._context = context
         self._version = version
         self._name = synced_name(version.name.text, path)
+        self._name_in_part = synced_name(version.name.text, path + IN_PART)
 
     def base(self, choice: SyncBase) -> tuple[Entry, ...] | None:
         """What was last synced here; None where that is not known."""
@@ -121,13 +127,17 @@ class _Place:
         if choice is SyncBase.LAST_SYNC:
             synced = state.last_synced(self.directory)
         else:
-            synced = state.synced(store_id, self.directory, self._name)
+            found = (state.synced(store_id, self.directory, name) for name in (self._name, self._name_in_part))
+            synced = max(filter(None, found), key=lambda each: each.recorded_at, default=None)
         return state.synced_entries(synced) if synced is not None and synced.store_id == store_id else None
 
-    def remember(self, done: DownloadResult, *, looked_at: float) -> None:
+    def remember(
+        self, done: DownloadResult, *, before: Sequence[Entry], selection: Selection, looked_at: float
+    ) -> None:
         """Tell local state what is here now.
 
         Args:
+            before: What was last synced here. selection: of which this was asked for, now.
             looked_at: When the pull began: files that it left as they were have not been looked at since then.
         """
         context, version = self._context, self._version
@@ -136,7 +146,7 @@ class _Place:
         synced = Synced(
             store_id=context.store_id,
             directory=self.directory,
-            name=self._name,
+            name=self._name if selection.is_everything else self._name_in_part,
             slot=version.slot,
             tx=version.tx,
             content_digest=bytes.fromhex(version.record.content),
@@ -144,12 +154,10 @@ class _Place:
             is_settled=False,
             url=context.url,
         )
-        context.state.record_synced(synced, done.entries)
-
-
-def synced_name(name: str, path: bytes) -> str:
-    """How local state files what a directory was synced as: the name, with the path inside for a part of it."""
-    return f"{name}//{path.decode('utf-8', 'backslashreplace')}" if path else name
+        entries: Sequence[Entry] = done.entries
+        if not selection.is_everything:
+            entries = with_rest(entries, before, stays=lambda entry: not selection.takes_entry(entry))
+        context.state.record_synced(synced, entries)
 
 
 class RememberedFiles:

@@ -9,13 +9,11 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from artifactstore.backend.wrappers.discard import DiscardBackend
 from artifactstore.chunking import is_compiled
-from artifactstore.codec import Compression
 from artifactstore.dedup.base import Base
 from artifactstore.dedup.landmarks import write_landmarks
 from artifactstore.dedup.packs import PackSet, RecordedPack
@@ -48,101 +46,24 @@ from artifactstore.transfer.content import Content, deleted_among
 from artifactstore.transfer.context import Reuse, StoreContext, UploadEnvironment
 from artifactstore.transfer.found import (
     CARRIED,
-    FollowLinks,
     Found,
-    Growth,
     Notice,
-    OnError,
     Scan,
     ScanOptions,
 )
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import job_id, provenance
+from artifactstore.transfer.push_options import PushOptions as PushOptions
+from artifactstore.transfer.push_options import PushResult as PushResult
 from artifactstore.transfer.rollback import Witness
 from artifactstore.transfer.staging import Staging
+from artifactstore.transfer.synced import IN_PART, synced_name, with_rest
 from artifactstore.transfer.upload import ContentUpload, KnownFile, Remembered
 from artifactstore.tree import StoredTree
 
 _log = logging.getLogger(__name__)
 _PACK_MEMORY_BYTES: Final = 40 << 20
 _MAX_PACKS_IN_FLIGHT: Final = 6
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushOptions:
-    """How to push.
-
-    Attributes:
-        strategy: What to do when the name has a live version.
-        message, labels, metadata: Go into the version's record.
-        ttl_seconds: How long readers take it without being told to; None for ever.
-        made_by: Id of the job that makes it; by default what the environment says.
-        made_from: The versions it is made from, as references; what a pull brought, as its pin, with no request.
-        aliases: Move to the version once it is committed, or found unchanged.
-        force: Move protected aliases too, and with `replace` delete what they point to.
-        include, exclude: gitignore patterns.
-        follow_links: Store what links point to instead of links.
-        one_file_system: Leave out what is mounted inside the tree.
-        compression: `AUTO` compresses a file where that saves enough (docs/decisions/0003-compression.md).
-        checksum: Read every file, even if it looks unchanged.
-        reuse: With `NOTHING` everything is read and sent again, and becomes a version even if it is unchanged: the
-            way out when stored data is damaged and its source is still there.
-        on_error: What to do about files that can't be read.
-        growth: What to do about files that grow while they are read.
-        dry_run: Scan, read and compare; write nothing to the store.
-    """
-
-    strategy: Strategy = Strategy.VERSION
-    message: str = ""
-    aliases: tuple[str, ...] = ()
-    force: bool = False
-    labels: tuple[str, ...] = ()
-    metadata: dict[str, object] = field(default_factory=dict)
-    ttl_seconds: float | None = None
-    made_by: str = ""
-    made_from: tuple[str | Reference | VersionPin, ...] = ()
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    follow_links: FollowLinks = FollowLinks.NEVER
-    one_file_system: bool = False
-    compression: Compression = Compression.AUTO
-    checksum: bool = False
-    reuse: Reuse = Reuse.ALL
-    on_error: OnError = OnError.FAIL
-    growth: Growth = Growth.READ_AGAIN
-    dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushResult:
-    """What a push did.
-
-    Attributes:
-        action: `committed`, `replaced` (committed, and earlier versions deleted), `unchanged`, `skipped`, or
-            `planned` (dry run).
-        version: The version made, or the one that stands; None for a dry run of a name without versions.
-        new_bytes: Content bytes that were not in the store.
-        sent_bytes: Bytes of packs sent, or that would be.
-        replaced: Versions deleted by strategy `replace`.
-        notices: Paths left out, and why.
-        pack_count: Packs the version needs. small_pack_count: those under 4 MiB.
-        edited: Labels, metadata or time-to-live asked for were noted on the version that stands (`unchanged`).
-    """
-
-    action: str
-    name: str
-    version: str | None
-    slot: int | None
-    content_digest: str
-    files: int
-    content_bytes: int
-    new_bytes: int
-    sent_bytes: int
-    aliases: tuple[str, ...] = ()
-    replaced: tuple[str, ...] = ()
-    notices: tuple[Notice, ...] = ()
-    pack_count: int = 0
-    small_pack_count: int = 0
-    edited: bool = False
 
 
 def push(
@@ -474,19 +395,31 @@ class _Push:
         packs = {PackId(row.pack) for row in (*self._sent, *content.pack_rows())}
         context.state.mark_packs_committed(context.store_id, packs)
         context.state.save_directories(context.store_id, self._rows_to_remember(content), cut=str(context.cut))
-        if not content.skipped and not self._scan.temporary and not self._scan.carried:
-            synced = Synced(
-                store_id=context.store_id,
-                directory=self._scan.source_key,
-                name=version.name.text,
-                slot=version.slot,
-                tx=version.tx,
-                content_digest=content.content_digest(),
-                signature=self._signature,
-                is_settled=self._scan.is_settled() and not content.changed_since_scan,
-                url=context.url,
-            )
-            context.state.record_synced(synced, content.entries())
+        is_part = self._scan.is_part
+        if content.skipped or self._scan.temporary or (self._scan.carried and not is_part):
+            return
+        name = version.name.text
+        synced = Synced(
+            store_id=context.store_id,
+            directory=self._scan.source_key,
+            name=synced_name(name, IN_PART) if is_part else name,
+            slot=version.slot,
+            tx=version.tx,
+            content_digest=content.content_digest(),
+            signature=self._signature,
+            is_settled=self._scan.is_settled() and not content.changed_since_scan and not is_part,
+            url=context.url,
+        )
+        context.state.record_synced(synced, self._part_synced(content) if is_part else content.entries())
+
+    def _part_synced(self, content: ContentUpload) -> list[Entry]:
+        """What came from this machine; of the rest what was synced here before, and is in the version still."""
+        before = self._context.state.last_synced(self._scan.source_key)
+        known = before is not None and before.store_id == self._context.store_id
+        entries = self._context.state.synced_entries(before) if before is not None and known else None
+        carried = {found.path for found in self._scan.found if found.directory == CARRIED}
+        own = (entry for entry in content.entries() if entry.path not in carried)
+        return with_rest(own, entries or (), stays=lambda entry: entry.path in carried)
 
     def _rows_to_remember(self, content: ContentUpload) -> dict[bytes, DirectoryRows]:
         builders: dict[int, DirectoryRowsBuilder] = {}
