@@ -12,8 +12,11 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Final, ParamSpec, Protocol, TypeVar
 
+from artifactstore.priority import BACKGROUND_THREADS, give_way, gives_way
+
 P = ParamSpec("P")
 T = TypeVar("T")
+_AT_THE_END: Final = "cannot schedule new futures after interpreter shutdown"
 
 
 class Renewable(Protocol):
@@ -38,7 +41,9 @@ def renew_in_children(thing: Renewable) -> None:
 class Threads(Executor):
     """A pool of threads that whoever was given it can go on using in a forked child: there it has threads of its own.
 
-    What the parent's threads were at does not go on in the child.
+    What the parent's threads were at does not go on in the child. What a thread asks for that gives way
+    (`artifactstore.priority`) is done by few threads that do, too. At the very end of a program, when no pool takes
+    work any more, it is done at once by whoever asks.
     """
 
     def __init__(self, max_workers: int, name: str) -> None:
@@ -50,12 +55,26 @@ class Threads(Executor):
     def renew(self) -> None:
         """In a forked child: begin with no thread and no work."""
         self._pool = ThreadPoolExecutor(self._max_workers, self._name)
+        few = min(self._max_workers, BACKGROUND_THREADS)
+        self._background = ThreadPoolExecutor(few, f"{self._name}-background", initializer=give_way)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        return self._pool.submit(fn, *args, **kwargs)
+        pool = self._background if gives_way() else self._pool
+        try:
+            return pool.submit(fn, *args, **kwargs)
+        except RuntimeError as error:
+            if str(error) != _AT_THE_END:
+                raise
+        done: Future[T] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - for whoever asks for the result
+            done.set_exception(error)
+        return done
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+        for pool in (self._pool, self._background):
+            pool.shutdown(wait, cancel_futures=cancel_futures)
 
 
 def _renew_all() -> None:

@@ -11,13 +11,22 @@ snapshot. docs/sync.md says what comes from where, and what happens to local edi
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self, overload
 
 from artifactstore.errors import NameNotFound, NotFound, SourceError, SourceNotFound, StoreNotFound, VersionDeleted
+from artifactstore.jobs.background import BACKGROUND, UploadHandle
+from artifactstore.jobs.retention import (
+    RetentionResult,
+    apply_after_upload,
+    apply_retention,
+    retention_rule,
+    set_retention,
+)
 from artifactstore.jobs.snapshots import (
     DIRECTORY,
     Snapshot,
@@ -29,13 +38,16 @@ from artifactstore.jobs.snapshots import (
 )
 from artifactstore.jobs.sync_job import JobLike, StoreLike, SyncJob, sync_job
 from artifactstore.jobs.sync_results import SnapshotDownload, SnapshotUpload, StateDifference, SyncStatus
+from artifactstore.jobs.watch import Watch
 from artifactstore.manifest.diff import Change
 from artifactstore.names import JobName, Latest, Reference, Slot, VersionSelector, job_name
 from artifactstore.store import Store
+from artifactstore.transaction.expiry import Ttl
 from artifactstore.transaction.records import VersionPin
-from artifactstore.transaction.upload import Strategy
+from artifactstore.transaction.upload import Action, Strategy
 from artifactstore.transaction.versions import Version, live_versions
 from artifactstore.transfer.folders import destination_error
+from artifactstore.transfer.found import Growth
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions, SyncBase
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.push import PushOptions, PushResult
@@ -44,6 +56,8 @@ _TEMPORARY: Final = "artifactstore-sync-"
 _MOST_LOOKED_AT: Final = 50
 _DEFAULT_PUSH: Final = PushOptions()
 _DEFAULT_PULL: Final = PullOptions()
+WATCHED: Final = PushOptions(growth=Growth.TAKE_START)
+"""How a watched directory is uploaded."""
 
 
 class SyncableDirectory:
@@ -72,6 +86,8 @@ class SyncableDirectory:
         self._source = source
         self._store = run.store
         self._uploads = run.uploads
+        self._job = run.open
+        self._is_prepared = False
         self._closing = contextlib.ExitStack()
         self._made_from: tuple[VersionPin, ...] = ()
         self._upload_base: Reference | None = None
@@ -94,18 +110,50 @@ class SyncableDirectory:
         self.close()
 
     def close(self) -> None:
-        """Close the store if this directory opened it. The files stay. Calling it twice is fine."""
+        """Close the store if this directory opened it, after its uploads in the background. The files stay. Calling it
+        twice is fine."""
+        BACKGROUND.settle(of=self._background_key)
         self._closing.close()
 
     # -- up ------------------------------------------------------------------------------------------
 
+    @overload
     def upload(
-        self, *, message: str = "", options: PushOptions = _DEFAULT_PUSH, progress: Progress = NULL_PROGRESS
-    ) -> SnapshotUpload:
+        self,
+        *,
+        wait: Literal[True] = True,
+        message: str = "",
+        options: PushOptions = _DEFAULT_PUSH,
+        progress: Progress = NULL_PROGRESS,
+    ) -> SnapshotUpload: ...
+
+    @overload
+    def upload(
+        self,
+        *,
+        wait: Literal[False],
+        message: str = "",
+        options: PushOptions = _DEFAULT_PUSH,
+        progress: Progress = NULL_PROGRESS,
+    ) -> UploadHandle[SnapshotUpload]: ...
+
+    def upload(
+        self,
+        *,
+        wait: bool = True,
+        message: str = "",
+        options: PushOptions = _DEFAULT_PUSH,
+        progress: Progress = NULL_PROGRESS,
+    ) -> SnapshotUpload | UploadHandle[SnapshotUpload]:
         """Make what the directory is now the current job's next snapshot; identical content makes none.
 
         All or nothing: cut off at any moment, the newest snapshot stays what it was, and the next upload sends only
-        what is missing. What was removed here is not in the new snapshot; older ones keep it.
+        what is missing. What was removed here is not in the new snapshot; older ones keep it. Snapshots that are not
+        to be kept any more (`keep`) are removed.
+
+        Args:
+            wait: False: return at once with a handle, and upload in the background (docs/background.md). The job, and
+                the program, end after that. Only the store itself is asked for at once.
 
         Raises:
             SourceNotFound: There is no such directory.
@@ -116,6 +164,29 @@ class SyncableDirectory:
         """
         if options.strategy is not Strategy.VERSION:
             raise ValueError(f"each upload is a snapshot of its own: strategy {options.strategy.value} does not apply")
+        work = partial(self._upload_now, message=message, options=options, progress=progress)
+        return work() if wait else self._later(work)
+
+    def _later(self, work: Callable[[], SnapshotUpload]) -> UploadHandle[SnapshotUpload]:
+        self._prepare_background()
+        failed = self._job.note_failure if self._job is not None else None
+        return BACKGROUND.submit(work, of=self._background_key, failed=failed)
+
+    def _prepare_background(self) -> None:
+        """Have at hand what can't be made at the very end of a program: threads, and a new store, proved by a race."""
+        if self._is_prepared:
+            return
+        self._store.made_catalog()
+        BACKGROUND.begin()
+        if self._job is not None:
+            self._job.at_finish(lambda status: BACKGROUND.finish())
+        self._is_prepared = True
+
+    @property
+    def _background_key(self) -> tuple[str, str, str]:
+        return self._store.url, self._name.text, self._path
+
+    def _upload_now(self, *, message: str, options: PushOptions, progress: Progress) -> SnapshotUpload:
         self._check_source()
         self._recall_origin()
         done = self._store.push(
@@ -134,7 +205,52 @@ class SyncableDirectory:
             self._knows_origin = True
             self._upload_base = None  # from now on the job's own snapshot is what uploads build on
             self._uploads.add(_mark(self._store, self._name, done.slot))
+            if done.action == Action.COMMITTED.value:
+                apply_after_upload(self._store, self._name)
         return self._uploaded(done)
+
+    def watch(
+        self, interval: Ttl = 30.0, *, message: str = "", options: PushOptions = WATCHED
+    ) -> Watch[SnapshotUpload]:
+        """Upload every so often in the background, and once more at the end: of the `with` block, of the job, of the
+        program, after an exception, and on SIGTERM.
+
+        It has begun when this returns. Use it as a context manager, or `stop` it. An upload where nothing changed
+        makes no snapshot. Files that grow are taken as they were when they were opened.
+
+        Args:
+            interval: Seconds, text (``30s``, ``5m``) or a timedelta.
+
+        Raises:
+            ValueError: No interval.
+            ConfigurationError: ARTIFACTSTORE_GRACE_SECONDS is no number of seconds.
+            StoreNotFound, StoreReadOnly, BackendError: The store can't be written.
+        """
+        self._prepare_background()
+        job = self._job
+        watch = Watch(
+            lambda: self.upload(wait=False, message=message, options=options),
+            interval=interval,
+            what=repr(self._given),
+            failed=job.note_failure if job is not None else None,
+        ).start()
+        if job is not None:
+            job.at_finish(lambda status: watch.finish())
+        return watch
+
+    def keep(self, *, last: int | None = None, max_age: Ttl | None = None) -> RetentionResult:
+        """Which snapshots of the job's key are kept, from now on: the newest ``last``, and those younger than
+        ``max_age`` (``7d``, ``12h``, seconds, a timedelta). Without either, all of them.
+
+        Recorded in the store, and applied now and after each upload. The newest snapshot always stays, and so do those
+        that an alias points to.
+
+        Raises:
+            ValueError: Not above zero, or no age.
+            As `jobs.retention.apply_retention`.
+        """
+        set_retention(self._store, self.job_id, self.key, retention_rule(last=last, max_age=max_age))
+        return apply_retention(self._store, self.job_id, self.key)
 
     def _recall_origin(self) -> None:
         """What local state knows of where the directory came from, where it was not this object that brought it."""

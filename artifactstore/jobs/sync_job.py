@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from artifactstore.jobs.job import current_job
+from artifactstore.jobs.running import Job
 from artifactstore.store import Store, open_store
 
 StoreLike = Store | str | os.PathLike[str] | None
@@ -33,11 +34,16 @@ _THIS_PROCESS: Final = _Process()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncJob:
-    """A run of a job, the store it works with, and the snapshots that it uploaded from this process."""
+    """A run of a job, the store it works with, and the snapshots that it uploaded from this process.
+
+    Attributes:
+        open: The job, where it is one that this process works for: what goes on in the background ends before it does.
+    """
 
     job_id: str
     store: Store
     uploads: set[str]
+    open: Job | None = None
 
 
 def sync_job(job: JobLike | str | None, store: StoreLike, closing: contextlib.ExitStack) -> SyncJob:
@@ -49,4 +55,9 @@ def sync_job(job: JobLike | str | None, store: StoreLike, closing: contextlib.Ex
     run: JobLike = job if job is not None else current_job(given)
     if given is not None and given is not store and (job is not None or run.store is not given):
         closing.callback(given.close)  # a job that began in it needs it until it ends
-    return SyncJob(job_id=run.id, store=given or run.store, uploads=_UPLOADS.setdefault(run, set()))
+    return SyncJob(
+        job_id=run.id,
+        store=given or run.store,
+        uploads=_UPLOADS.setdefault(run, set()),
+        open=run if isinstance(run, Job) else None,
+    )

@@ -8,7 +8,7 @@ read. A file is read at most to the size it had when it was opened.
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Self
 
@@ -19,6 +19,7 @@ from artifactstore.codec import Codec
 from artifactstore.dedup.prediction import OldContent, predicted_cuts
 from artifactstore.digest import Digest
 from artifactstore.errors import SourceChanged, SourceError
+from artifactstore.forks import Threads
 from artifactstore.transfer.found import Found
 from artifactstore.transfer.read import MAX_ATTEMPTS, OpenSource, SourceReader, keeps_changing
 
@@ -110,7 +111,7 @@ class Feed:
         self._on_unreadable = on_unreadable
         self._spare: list[memoryview] = []
         self._again: list[tuple[int, Found]] = []
-        self._reading = ThreadPoolExecutor(_READERS, "artifactstore-read")
+        self._reading = Threads(_READERS, "artifactstore-read")
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:

@@ -1,0 +1,182 @@
+"""The end of a program: last uploads when it ends by itself, by an exception, or by SIGTERM.
+
+    exit       `sys.exit`, an exception that nobody caught, the last line: as long as it takes (atexit)
+    SIGTERM    within the grace period, in a thread of its own while the program goes on; then the
+               handler that was there before, or the end that SIGTERM means
+    SIGKILL    nothing: what was uploaded is whole, the rest is sent by the next run
+
+The handler itself only wakes the thread: whatever lock the program held at that moment, it goes on
+and gives it back. A second SIGTERM is handed on at once. In a forked child nothing is left to do.
+"""
+
+import atexit
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from types import FrameType
+from typing import Final
+
+from artifactstore.clock import SYSTEM_CLOCK, Clock
+from artifactstore.errors import ConfigurationError
+from artifactstore.forks import renew_in_children
+
+_log = logging.getLogger(__name__)
+
+GRACE_VARIABLE: Final = "ARTIFACTSTORE_GRACE_SECONDS"
+GRACE_SECONDS: Final = 25.0
+"""Schedulers give 30 seconds from SIGTERM to SIGKILL."""
+MAX_GRACE_SECONDS: Final = 3600.0
+
+End = Callable[[float | None], None]
+"""Called with the seconds that are left; None at the end of the program, where there is time. After SIGTERM the
+program may go on, and it may be called again."""
+
+
+def grace_seconds(environment: Mapping[str, str] | None = None) -> float:
+    """How long last uploads may take after SIGTERM.
+
+    Raises:
+        ConfigurationError: ARTIFACTSTORE_GRACE_SECONDS is not from 0 to 3600.
+    """
+    text = (os.environ if environment is None else environment).get(GRACE_VARIABLE, "").strip()
+    try:
+        seconds = float(text) if text else GRACE_SECONDS
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_GRACE_SECONDS:
+        raise ConfigurationError(f"{GRACE_VARIABLE} must be from 0 to 3600", next_step="Correct it, or unset it.")
+    return seconds
+
+
+class Exits:
+    """What this process still has to do before it ends. Safe for threads."""
+
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._is_registered = False
+        self._before: Callable[[int, FrameType | None], object] | int | None = None
+        self._warned = False
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child (`artifactstore.forks`): the work is the parent's. SIGTERM is handed on."""
+        self._lock = threading.RLock()
+        self._ends: list[End] = []
+        self._is_ending = False
+        self._has_thread = False
+        self._signals: SimpleQueue[int] = SimpleQueue()
+        self._grace_seconds = GRACE_SECONDS
+        self._main_is_done = threading.Event()
+        self._main_ends = False
+
+    def add(self, end: End) -> None:
+        """Have ``end`` called before the program ends; those added last come first. Adding it again is fine.
+
+        SIGTERM is handled if the main thread adds one, and if whoever started the program did not ignore it.
+
+        Raises:
+            ConfigurationError: ARTIFACTSTORE_GRACE_SECONDS is no number of seconds.
+        """
+        self._grace_seconds = grace_seconds()
+        with self._lock:
+            if not self._is_registered:
+                atexit.register(self._at_exit)
+                self._is_registered = True
+            if end not in self._ends:
+                self._ends.append(end)
+            self._handle_sigterm()
+
+    def remove(self, end: End) -> None:
+        """Forget about it. The handler of SIGTERM that was there before comes back with the last one."""
+        with self._lock:
+            if end in self._ends:
+                self._ends.remove(end)
+            if not self._ends and _in_main_thread() and self._is_ours():
+                signal.signal(signal.SIGTERM, self._before)
+                self._before = None
+
+    # -- SIGTERM -------------------------------------------------------------------------------------
+
+    def _is_ours(self) -> bool:
+        return signal.getsignal(signal.SIGTERM) == self._on_signal
+
+    def _handle_sigterm(self) -> None:
+        if self._before is None and not self._install():
+            return
+        if not self._has_thread:
+            # Begun now: a handler should start nothing, and at its very end a program can't start threads.
+            threading.Thread(target=self._await_signals, name="artifactstore-exit", daemon=True).start()
+            self._has_thread = True
+
+    def _install(self) -> bool:
+        """Whether SIGTERM is handled here now."""
+        before = signal.getsignal(signal.SIGTERM)
+        if before is signal.SIG_IGN:
+            return False
+        if before is None or not _in_main_thread():
+            why = "another library handles it" if before is None else "they were asked for outside of the main thread"
+            if not self._warned:
+                _log.warning("SIGTERM ends this program without last uploads: %s", why)
+            self._warned = True
+            return False
+        self._before = before
+        signal.signal(signal.SIGTERM, self._on_signal)
+        return True
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """In the main thread, between any two of its steps: takes no lock."""
+        if self._is_ending or not self._ends:
+            self._is_ending = False
+            self._hand_on(number, frame)
+        else:
+            self._is_ending = True
+            self._signals.put(number)
+
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+        before = self._before
+        if callable(before):
+            before(number, frame)
+            return
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    def _await_signals(self) -> None:
+        signals, pid = self._signals, os.getpid()
+        while True:
+            number = signals.get()
+            ends_at = self._clock.monotonic() + self._grace_seconds
+            _log.warning("SIGTERM: last uploads, for at most %g seconds", self._grace_seconds)
+            self._call(ends_at)
+            if self._main_ends:
+                # The program is at its end anyhow, and what it uploads now is newer.
+                self._main_is_done.wait(max(0.0, ends_at - self._clock.monotonic()))
+            os.kill(pid, number)
+
+    # -- the end -------------------------------------------------------------------------------------
+
+    def _call(self, ends_at: float | None) -> None:
+        with self._lock:
+            ends = self._ends[::-1]
+        for end in ends:
+            try:
+                end(None if ends_at is None else max(0.0, ends_at - self._clock.monotonic()))
+            except Exception:  # noqa: BLE001 - as said below
+                # Logged: the others have their turn, and nobody is left to catch this.
+                _log.exception("what was to be done before the program ends failed")
+
+    def _at_exit(self) -> None:
+        self._main_ends = True
+        self._call(None)
+        self._main_is_done.set()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+EXITS: Final = Exits()
+"""Those of this process."""
