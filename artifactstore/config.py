@@ -14,7 +14,8 @@ password in it is refused there.
 
 What references may read (docs/references.md) is for the user to say, in the user's file or by
 ARTIFACTSTORE_REFERENCE_SCHEMES, ARTIFACTSTORE_REFERENCE_ROOTS and ARTIFACTSTORE_ALLOW_PRIVATE_REFERENCES.
-A project file comes with what was cloned: it may only name roots inside its own directory.
+A project file comes with what was cloned: it may only name roots inside its own directory. For the same reason
+``state_dir``, ``cache_dir`` and ``cache_sharing`` are the user's: folders are made, filled and emptied there.
 """
 
 import os
@@ -48,6 +49,7 @@ ROOTS_VARIABLE: Final = "ARTIFACTSTORE_REFERENCE_ROOTS"
 PRIVATE_VARIABLE: Final = "ARTIFACTSTORE_ALLOW_PRIVATE_REFERENCES"
 _REFERENCE_KEYS: Final = ("reference_schemes", "reference_roots", "allow_private_references")
 CACHE_SHARINGS: Final = ("owner", "group")
+_FOLDER_KEYS: Final = ("state_dir", "cache_dir", "cache_sharing")
 _CACHE_KEYS: Final = ("cache_dir", "cache_size", "cache_sharing")
 _KEYS: Final = (
     *("store", "state_dir", *_CACHE_KEYS, "jobs", "limit_rate", "max_memory", "compression"),
@@ -389,6 +391,8 @@ def _parse_value(path: Path, key: str, value: object) -> _Value:
         raise _wrong(path, key, f"is not a setting; there are {', '.join(_KEYS)}")
     if key in _REFERENCE_KEYS:
         return _parse_reference_setting(path, key, value)
+    if key in _FOLDER_KEYS and path.name == PROJECT_FILE:
+        raise _not_for_projects(path, key)
     if key in ("store", "state_dir", "cache_dir"):
         if not isinstance(value, str) or not value:
             raise _wrong(path, key, "must be text")
@@ -407,7 +411,7 @@ def _parse_value(path: Path, key: str, value: object) -> _Value:
 def _parse_reference_setting(path: Path, key: str, value: object) -> _Value:
     of_project = path.name == PROJECT_FILE
     if of_project and key != "reference_roots":
-        raise _wrong(path, key, f"can't be set by a project: set it in {user_file_path()} or by the environment")
+        raise _not_for_projects(path, key)
     if key == "allow_private_references":
         if not isinstance(value, bool):
             raise _wrong(path, key, "must be true or false")
@@ -445,6 +449,10 @@ def _number(value: _Value | None) -> int | None:
 
 def _texts(value: _Value) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else ()
+
+
+def _not_for_projects(path: Path, key: str) -> ConfigurationError:
+    return _wrong(path, key, f"can't be set by a project: set it in {user_file_path()} or by the environment")
 
 
 def _wrong(path: Path, key: str, problem: str) -> ConfigurationError:

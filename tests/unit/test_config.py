@@ -73,10 +73,11 @@ def test_the_nearest_project_file_counts_and_no_other(project: Path) -> None:
 
 def test_relative_paths_in_a_file_are_relative_to_the_file(project: Path) -> None:
     top = project.parent.parent
-    (top / "artifactstore.toml").write_text('store = "data/store"\nstate_dir = "../state"')
+    (top / "artifactstore.toml").write_text('store = "data/store"')
+    user = write_user_file('state_dir = "../state"')
     settings = load_settings(environment={}, directory=project)
     assert settings.store.url == str(top / "data" / "store")
-    assert settings.state_path == top.parent / "state"
+    assert settings.state_path == user.parent.parent / "state"
 
 
 @pytest.mark.parametrize("given", ["stores/one", "./stores/one"])
@@ -128,15 +129,16 @@ def test_the_cache_is_the_users_and_of_our_choice_of_size_by_default(project: Pa
 
 
 @pytest.mark.parametrize(("text", "size"), [('"20G"', 20 << 30), ("0", 0), ('"0"', 0), ("1000000", 1_000_000)])
-def test_the_cache_can_be_set_by_a_file(project: Path, text: str, size: int) -> None:
-    (project / "artifactstore.toml").write_text(f'cache_dir = "here"\ncache_size = {text}\ncache_sharing = "group"')
+def test_the_cache_can_be_set_by_the_users_file(project: Path, text: str, size: int) -> None:
+    user = write_user_file(f'cache_dir = "here"\ncache_size = {text}\ncache_sharing = "group"')
     settings = load_settings(environment={}, directory=project)
-    assert settings.cache_path == project / "here"
+    assert settings.cache_path == user.parent / "here"
     assert (settings.cache_bytes, settings.cache_sharing) == (size, "group")
 
 
 def test_the_cache_can_be_set_by_the_environment(project: Path) -> None:
-    (project / "artifactstore.toml").write_text('cache_dir = "here"\ncache_size = "20G"')
+    write_user_file('cache_dir = "here"')
+    (project / "artifactstore.toml").write_text('cache_size = "20G"')
     said = {"DIR": "there", "SIZE": "0", "SHARING": "group"}
     environment = {f"ARTIFACTSTORE_CACHE_{key}": value for key, value in said.items()}
     settings = load_settings(environment=environment, directory=project)
@@ -154,6 +156,30 @@ def test_a_wrong_variable_about_the_cache_is_named(project: Path, variable: str,
         load_settings(environment={variable: text}, directory=project)
 
 
+@pytest.mark.parametrize("key", ["state_dir", "cache_dir", "cache_sharing"])
+def test_a_project_does_not_say_where_folders_are_made_and_for_whom(project: Path, key: str) -> None:
+    # It comes with a clone, and could name any folder of yours: they are filled, emptied, and opened to a group.
+    (project / "artifactstore.toml").write_text(f'{key} = "group"')
+    with pytest.raises(ConfigurationError, match=f"`{key}` can't be set by a project: set it in .*config.toml"):
+        load_settings(environment={}, directory=project)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("cache_dir = 1", "`cache_dir` must be text"),
+        ('state_dir = ""', "`state_dir` must be text"),
+        ('cache_sharing = "world"', "`cache_sharing` must be one of owner, group"),
+    ],
+)
+def test_errors_name_the_users_file_and_the_key(project: Path, text: str, named: str) -> None:
+    path = write_user_file(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environment={}, directory=project)
+    assert str(path) in str(caught.value)
+    assert named in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -169,11 +195,9 @@ def test_a_wrong_variable_about_the_cache_is_named(project: Path, variable: str,
         ('max_memory = "1M"', "`max_memory` must be 64M or more"),
         ('compression = "gzip"', "`compression` must be one of auto, zstd, none"),
         ("compression = 1", "`compression` must be one of"),
-        ("cache_dir = 1", "`cache_dir` must be text"),
         ('cache_size = "all"', "`cache_size` 'all' is not a size"),
         ("cache_size = false", "`cache_size` must be a size"),
         ("cache_size = -1", "`cache_size` must be"),
-        ('cache_sharing = "world"', "`cache_sharing` must be one of owner, group"),
         ("colour = 1", "`colour` is not a setting; there are store, "),
         ("jobs = ", "is not a TOML file"),
     ],
