@@ -2,6 +2,8 @@
 
 from typing import Final, Self
 
+from artifactstore.jobs.identity import identify
+from artifactstore.jobs.job import open_job
 from artifactstore.jobs.project_folder import project_folder
 from artifactstore.jobs.releases import ReleaseKind, Releases
 from artifactstore.jobs.shared_files import SharedArtifacts
@@ -40,17 +42,23 @@ class Project:
             self.store.close()
 
 
-def project(name: str, store: Store | PathLike | None = None) -> Project:
+def project(name: str | None = None, store: Store | PathLike | None = None) -> Project:
     """A project by its name.
 
     Args:
-        name: One part of a name, or several with slashes (``team/vision``), at most six.
-        store: An open store or where it is; by default the one that the settings name.
+        name: One part of a name, or several with slashes (``team/vision``), at most six. By default that of the job
+            that this code works for, or would.
+        store: An open store or where it is; by default the job's, else the one that the settings name.
 
     Raises:
         InvalidName: It can't be a folder of a store; the message says why, and what to do.
     """
+    job = open_job()
+    if name is None:
+        name = job.project if job is not None else identify().project
     project_folder(name)
+    if store is None and job is not None:
+        store = job.store
     if isinstance(store, Store):
         return Project(name, store)
     return Project(name, open_store(store), owns_store=True)

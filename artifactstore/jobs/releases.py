@@ -128,7 +128,7 @@ class Releases:
     Attributes:
         project: Whose they are: a folder of the store.
         folder: ``<project>/models`` or ``<project>/datasets``.
-        job_id: The job that adds and downloads; empty for none.
+        job_id: The job that adds and downloads; empty for the one that this code works for, if any.
     """
 
     def __init__(self, store: Store, project: str, kind: ReleaseKind, *, job_id: str = "") -> None:

@@ -48,7 +48,7 @@ class SharedArtifacts:
     Attributes:
         project: Whose they are: a folder of the store.
         folder: ``<project>/shared``.
-        job_id: The job that adds and downloads; empty for none.
+        job_id: The job that adds and downloads; empty for the one that this code works for, if any.
     """
 
     def __init__(self, store: Store, project: str, *, job_id: str = "") -> None:

@@ -32,6 +32,7 @@ from artifactstore.transfer.compose import Composition, Placed
 from artifactstore.transfer.found import FollowLinks, Notice, Scan, ScanOptions
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
+from artifactstore.transfer.provenance import job_id as current_job_id
 from artifactstore.transfer.pull import PullResult
 from artifactstore.transfer.push import PushOptions, PushResult
 from artifactstore.transfer.scan import scan
@@ -314,11 +315,16 @@ def pulled_number(done: PullResult) -> int:
     return int(done.pin.version.rpartition(":v")[2])
 
 
-def note_use(store: Store, version: str, *, job_id: str) -> None:
-    """Say that a job used a version, for its manifest and for lineage. Who may only read, reads all the same."""
-    if not job_id:
+def note_use(store: Store, version: str, *, job_id: str = "") -> None:
+    """Say that a job used a version, for its manifest and for lineage. Who may only read, reads all the same.
+
+    Args:
+        job_id: By default the job that this code works for, if there is one.
+    """
+    job = job_id or current_job_id()
+    if not job:
         return
     try:
-        store.record_use(parse_whole(version), by=job_id)
+        store.record_use(parse_whole(version), by=job)
     except (BackendError, CommitStateUnknown) as error:
-        _log.warning("%s was downloaded; that job %s used it could not be noted: %s", version, job_id, error)
+        _log.warning("%s was downloaded; that job %s used it could not be noted: %s", version, job, error)

@@ -18,7 +18,7 @@ from artifactstore.errors import (
     VersionDeleted,
     VersionExists,
 )
-from artifactstore.jobs.project import Project, project
+from artifactstore.jobs.project import project
 from artifactstore.jobs.releases import ReleaseKind, Releases
 from artifactstore.jobs.semantic_versions import SemanticVersion, parse_semantic_version
 from artifactstore.store import Store
@@ -294,9 +294,9 @@ class TestDownloading:
         self, store: Store, source: Path, tmp_path: Path
     ) -> None:
         with artifactstore.job("maker", store=store):
-            Project("vision", store, job_id="maker").models.add(source, "net")
+            project("vision").models.add(source, "net")
         with artifactstore.job("user", store=store):
-            Project("vision", store, job_id="user").models.download("net", save_path=tmp_path)
+            project("vision").models.download("net", save_path=tmp_path)
         made, used = (artifactstore.job_manifest(store, job) for job in ("maker", "user"))
         for versions in (made.made, used.used):
             assert [version.version for version in versions] == ["vision/models/net/1.0.0:v1"]

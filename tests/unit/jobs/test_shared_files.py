@@ -125,13 +125,21 @@ class TestProjects:
 
 
 class TestJobs:
+    def test_a_job_knows_its_project_and_one_that_is_no_folder_is_told(self, store: Store) -> None:
+        with artifactstore.job("1", project="team/vision", store=store):
+            found = project()
+            assert (found.name, found.store) == ("team/vision", store)
+        with artifactstore.job("2", project="my project", store=store):
+            with pytest.raises(InvalidName, match="'my project'"):
+                project()
+
     def test_what_a_job_adds_and_downloads_is_in_its_manifest(
         self, store: Store, out: Path, tmp_path: Path
     ) -> None:
-        with artifactstore.job("maker", store=store):
-            Project("vision", store, job_id="maker").shared.add(out / "labels.csv")
-        with artifactstore.job("user", store=store):
-            Project("vision", store, job_id="user").shared.download("labels.csv", tmp_path / "in")
+        with artifactstore.job("maker", project="vision", store=store):
+            project().shared.add(out / "labels.csv")
+        with artifactstore.job("user", project="other", store=store):
+            project("vision").shared.download("labels.csv", tmp_path / "in")
         assert [made.version for made in artifactstore.job_manifest(store, "maker").made] == [
             "vision/shared/labels.csv:v1"
         ]
