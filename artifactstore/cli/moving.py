@@ -161,7 +161,7 @@ def push_line(result: PushResult) -> str:
 
 
 def _noted(result: PushResult) -> str:
-    return "; labels, metadata or time-to-live noted on it" if result.edited else ""
+    return "; its labels, metadata or time-to-live are changed" if result.edited else ""
 
 
 @command("pull")

@@ -34,7 +34,7 @@ from artifactstore.transaction.aliases import (
 )
 from artifactstore.transaction.commit import commit, settle_early, settle_known
 from artifactstore.transaction.edits import VersionEdit, edit_version
-from artifactstore.transaction.expiry import expiry_after, parse_ttl
+from artifactstore.transaction.expiry import NEVER, expiry_after, parse_ttl
 from artifactstore.transaction.labels import put_label_hints
 from artifactstore.transaction.notes import check_notes
 from artifactstore.transaction.records import Notes, VersionPin
@@ -472,17 +472,18 @@ class _Push:
 
     def _note_on(self, version: Version) -> bool:
         """Note on the version that stands what was asked of a new one, as its aliases move to it."""
-        options = self._options
-        if not (options.message or options.labels or options.metadata or options.ttl_seconds is not None):
-            return False
-        context = self._context
+        options, context = self._options, self._context
         before = with_edit(context.backend, version)
+        # Whoever uploads content wants it to be read: a time that is over does not go on being over.
+        renewed = NEVER if before.notes.has_expired(context.clock.now()) else None
         change = VersionEdit(
-            message=options.message if not before.notes.message else None,
+            message=options.message if options.message and not before.notes.message else None,
             add_labels=self._details.labels,
             set_metadata=self._details.metadata,
-            ttl=options.ttl_seconds,
+            ttl=renewed if options.ttl_seconds is None else options.ttl_seconds,
         )
+        if change == VersionEdit():
+            return False
         after = edit_version(context.backend, context.clock, before, change, author=self._details.author)
         return after.notes != before.notes
 

@@ -72,7 +72,8 @@ class PushResult:
         replaced: Versions deleted by strategy `replace`.
         notices: Paths left out, and why.
         pack_count: Packs the version needs. small_pack_count: those under 4 MiB.
-        edited: Labels, metadata or time-to-live asked for were noted on the version that stands (`unchanged`).
+        edited: Labels, metadata or time-to-live asked for were noted on the version that stands (`unchanged`), or its
+            time was over, and it can be read again.
     """
 
     action: str

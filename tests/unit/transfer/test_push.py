@@ -19,6 +19,7 @@ from artifactstore.errors import (
     SourceError,
     SourceNotFound,
     SourceUnreadable,
+    VersionExpired,
 )
 from artifactstore.keys import NAMES, PACKS, STORE, TRANSACTIONS, pack_key
 from artifactstore.manifest.paths import TEMPORARY_PREFIX
@@ -622,6 +623,31 @@ class TestNotes:
         assert not push(world, tree, message="m", labels=("a",), metadata={"x": 1}).edited
         assert not push(world, tree, message="other").edited
         assert set(world.memory.keys()) == keys
+
+    @pytest.mark.parametrize("touched", [False, True])
+    @pytest.mark.parametrize(("ttl", "is_for_ever"), [(None, True), (60.0, False)])
+    def test_unchanged_content_over_an_expired_version_can_be_read_again(
+        self, world: StoreWorld, tree: Path, ttl: float | None, is_for_ever: bool, touched: bool
+    ) -> None:
+        push(world, tree, ttl_seconds=1.0)
+        world.clock.advance(2)
+        again = push(world, tree, ttl_seconds=ttl, checksum=touched)
+        assert (again.action, again.version, again.edited) == ("unchanged", "n:v1", True)
+        assert world.pulled("n")
+        with world.store() as store:
+            assert (store.show("n").expires == "") is is_for_ever
+        assert push(world, tree).edited is False
+
+    @pytest.mark.parametrize("aliases", [(), ("a",)])
+    def test_a_skipped_push_leaves_an_expired_version_expired(
+        self, world: StoreWorld, tree: Path, aliases: tuple[str, ...]
+    ) -> None:
+        push(world, tree, ttl_seconds=1.0)
+        world.clock.advance(2)
+        skipped = push(world, tree, strategy=Strategy.SKIP, aliases=aliases)
+        assert (skipped.action, skipped.edited) == ("skipped", False)
+        with pytest.raises(VersionExpired):
+            world.pulled("n")
 
     def test_a_skipped_push_notes_nothing(self, world: StoreWorld, tree: Path) -> None:
         push(world, tree)
