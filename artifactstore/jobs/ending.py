@@ -7,6 +7,7 @@ Hooks that were there before are called as before, whatever they do.
 """
 
 import atexit
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
@@ -30,7 +31,8 @@ def watch_ending(*, early: Callable[[], None], late: Callable[[], None], thread_
     atexit.register(late)
     # Functions of `atexit` come after the pools of `concurrent.futures` were shut down; these come before.
     register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
-    register(early)
+    with contextlib.suppress(RuntimeError):  # the program is ending already
+        register(early)
 
 
 def uncaught() -> str:

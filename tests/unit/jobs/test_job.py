@@ -336,6 +336,16 @@ class TestHeartbeats:
             world.virtual_clock.set_now(1_800_000_000 - 7200)
             assert status(store, "j") == "running"
 
+    def test_an_asking_clock_that_is_behind_still_sees_what_the_storage_shows(
+        self, store: Store, world: StoreWorld
+    ) -> None:
+        _another_process(world, "j")
+        with job("j", store=store):
+            _another_process(world, "j")  # not in the place of the first
+            world.virtual_clock.advance(500)
+        world.virtual_clock.set_now(1_800_000_000 - 7200)
+        assert status(store, "j") == "lost"
+
     def test_an_asking_clock_that_is_half_a_minute_ahead_does_no_harm(self, store: Store, world: StoreWorld) -> None:
         with job("j", store=store, heartbeat_seconds=1):
             world.virtual_clock.advance(30)
