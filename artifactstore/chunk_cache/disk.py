@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from artifactstore.chunk_cache.entries import Entry, chunk_entry, table_entry, table_proof
-from artifactstore.chunk_cache.folder import Busy, Folder, ForeignFolder, Sharing
+from artifactstore.chunk_cache.folder import OPEN_FOLDER, Busy, Folder, ForeignFolder, Sharing
 from artifactstore.chunk_cache.syscalls import SYSTEM, System
 from artifactstore.chunk_cache.usage import DamagedUsage
 from artifactstore.chunk_cache.writer import Writer
@@ -159,13 +159,19 @@ class DiskCache:
 
     def _read(self, entry: Entry, max_bytes: int) -> tuple[bytes | None, int]:
         """The bytes of an entry (None: it can't be one) and its inode; it counts as used now."""
-        path = f"{self._folder.path}/{entry.path}"
+        shard = self._system.open(f"{self._folder.path}/{entry.shard:02x}", OPEN_FOLDER)  # no link in its place
         try:
-            descriptor = self._system.open(path, _READ)
+            return self._read_from(shard, entry, max_bytes)
+        finally:
+            self._system.close(shard)
+
+    def _read_from(self, shard: int, entry: Entry, max_bytes: int) -> tuple[bytes | None, int]:
+        try:
+            descriptor = self._system.open(entry.name, _READ, dir_fd=shard)
         except OSError as error:
             if error.errno not in _NO_FILE:
                 raise
-            return None, self._system.stat(path).st_ino
+            return None, self._system.stat(entry.name, dir_fd=shard).st_ino
         try:
             looked = self._system.stat_open(descriptor)
             if not stat.S_ISREG(looked.st_mode) or looked.st_size > max_bytes:

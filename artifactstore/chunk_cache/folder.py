@@ -29,7 +29,7 @@ FOLDER_NAME: Final = "chunks-1"  # the number counts layouts: another one is ano
 LOCK_NAME: Final = "lock"
 USAGE_NAME: Final = "usage"
 NEW_PREFIX: Final = "new-"
-_OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY
+OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY
 _OPEN_LOCK: Final = os.O_RDWR | os.O_CREAT
 _BLOCK_BYTES: Final = 4096
 _NAME_BYTES: Final = 256
@@ -68,18 +68,20 @@ class OpenFolder:
         self.usage: Final = Usage(folder.system, usage_descriptor)
 
     @contextmanager
-    def locked(self, shard: int, *, waits_seconds: Sequence[float] = PATIENT) -> Iterator[None]:
-        """Hold a shard's lock.
+    def locked(self, shard: int, *, waits_seconds: Sequence[float] = PATIENT) -> Iterator[int]:
+        """Hold a shard's lock; gives the shard's descriptor. What is done there is relative to that one: a path
+        through the shard's name would follow a link in its place.
 
         Raises:
             Busy: Somebody else has it.
+            OSError: It is no folder, or the system refuses.
         """
-        path = f"{shard:02x}/{LOCK_NAME}"
         with (
-            self._folder.opened(path, _OPEN_LOCK, dir_fd=self.descriptor) as descriptor,
-            self._folder.lock_of(descriptor, waits_seconds),
+            self._folder.opened(f"{shard:02x}", OPEN_FOLDER, dir_fd=self.descriptor) as held,
+            self._folder.opened(LOCK_NAME, _OPEN_LOCK, dir_fd=held) as lock,
+            self._folder.lock_of(lock, waits_seconds),
         ):
-            yield
+            yield held
 
     @contextmanager
     def locked_usage(self) -> Iterator[None]:
@@ -87,16 +89,15 @@ class OpenFolder:
         with self._folder.lock_of(self._usage_descriptor):
             yield
 
-    def count(self, shard: int) -> list[FileSeen]:
-        """Find out what a shard holds, remove what killed writers left, and record it. The shard's lock."""
+    def count(self, shard: int, held: int) -> list[FileSeen]:
+        """Find out what a shard holds, remove what killed writers left, and record it. ``held`` is of `locked`."""
         system = self._folder.system
-        with self._folder.opened(f"{shard:02x}", _OPEN_FOLDER, dir_fd=self.descriptor) as descriptor:
-            entries = []
-            for file in system.list(descriptor):
-                if file.name.startswith(NEW_PREFIX):
-                    system.unlink(file.name, dir_fd=descriptor)
-                elif file.name != LOCK_NAME:
-                    entries.append(file)
+        entries = []
+        for file in system.list(held):
+            if file.name.startswith(NEW_PREFIX):
+                system.unlink(file.name, dir_fd=held)
+            elif file.name != LOCK_NAME:
+                entries.append(file)
         self.usage.set_counted(shard, sum(charge_of(entry.size_bytes) for entry in entries))
         return entries
 
@@ -146,7 +147,7 @@ class Folder:
         """
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
         self._make_folder(self.path, dir_fd=None)
-        with self.opened(self.path, _OPEN_FOLDER) as root:
+        with self.opened(self.path, OPEN_FOLDER) as root:
             looked = self.system.stat_open(root)
             self._refuse(looked)
             if not self._is_shared and stat.S_IMODE(looked.st_mode) & 0o077:
@@ -165,7 +166,7 @@ class Folder:
             OSError: The system refuses.
         """
         with (
-            self.opened(self.path, _OPEN_FOLDER) as root,
+            self.opened(self.path, OPEN_FOLDER) as root,
             self.opened(USAGE_NAME, os.O_RDWR, dir_fd=root) as usage,
         ):
             yield OpenFolder(self, root, usage)
@@ -210,7 +211,7 @@ class Folder:
         except FileExistsError:
             return
         if self._is_shared:  # whatever the umask
-            with self.opened(path, _OPEN_FOLDER, dir_fd=dir_fd) as descriptor:
+            with self.opened(path, OPEN_FOLDER, dir_fd=dir_fd) as descriptor:
                 self.system.set_mode(descriptor, self._folder_mode)
 
     def _prepare_usage(self, root: int, descriptor: int) -> None:

@@ -58,8 +58,8 @@ class Writer:
             return
         with self._folder.open() as opened:
             for shard in opened.usage.unknown_shards():
-                with opened.locked(shard):
-                    opened.count(shard)
+                with opened.locked(shard) as held:
+                    opened.count(shard, held)
             for _ in range(_TRIES):
                 short = self._put_if_room(opened, entry, parts, must_replace=must_replace)
                 if short == 0:
@@ -68,53 +68,53 @@ class Writer:
 
     def drop(self, entry: Entry, inode: int) -> None:
         """Remove an entry, if it is still the file that was found to be damaged. Errors as `put`."""
-        with self._folder.open() as opened, opened.locked(entry.shard):
-            looked = self._system.stat(entry.path, dir_fd=opened.descriptor)
+        with self._folder.open() as opened, opened.locked(entry.shard) as held:
+            looked = self._system.stat(entry.name, dir_fd=held)
             if looked.st_ino == inode:
-                self._system.unlink(entry.path, dir_fd=opened.descriptor)
-                opened.count(entry.shard)  # it may have been charged with another size than it has now
+                self._system.unlink(entry.name, dir_fd=held)
+                opened.count(entry.shard, held)  # it may have been charged with another size than it has now
 
     def _put_if_room(self, opened: OpenFolder, entry: Entry, parts: Sequence[Buffer], *, must_replace: bool) -> int:
         """0, or by how many bytes the cap would be passed."""
         size = sum(memoryview(part).nbytes for part in parts)
-        with opened.locked(entry.shard):
+        with opened.locked(entry.shard) as held:
             # Now and then without need: files that were removed by hand, or not accounted for when power went.
             if not opened.usage.is_clean(entry.shard) or self._clock.jitter() * _RECOUNT_EVERY < 1:
-                opened.count(entry.shard)
-            old = self._looked(opened, entry)
+                opened.count(entry.shard, held)
+            old = self._looked(entry, held)
             if old is not None and old.st_size == size and not must_replace:
-                with self._folder.opened(entry.path, os.O_RDONLY, dir_fd=opened.descriptor) as descriptor:
+                with self._folder.opened(entry.name, os.O_RDONLY, dir_fd=held) as descriptor:
                     self._system.touch(descriptor, self._now_ns())
                 return 0
             with opened.locked_usage():
                 short = opened.usage.reserve(entry.shard, charge_of(size), limit_bytes=self._limit_bytes)
             if short:
                 return short
-            self._write(opened, entry, parts)  # where that fails the shard stays to be counted
+            self._write(entry, parts, held)  # where that fails the shard stays to be counted
             opened.usage.finish(entry.shard, 0 if old is None else charge_of(old.st_size))
             self.stored += 1
             return 0
 
-    def _looked(self, opened: OpenFolder, entry: Entry) -> os.stat_result | None:
+    def _looked(self, entry: Entry, held: int) -> os.stat_result | None:
         try:
-            looked = self._system.stat(entry.path, dir_fd=opened.descriptor)
+            looked = self._system.stat(entry.name, dir_fd=held)
         except FileNotFoundError:
             return None
         return looked if stat.S_ISREG(looked.st_mode) else None
 
-    def _write(self, opened: OpenFolder, entry: Entry, parts: Sequence[Buffer]) -> None:
-        new = f"{entry.shard:02x}/{NEW_PREFIX}{self._clock.random_bytes(8).hex()}"
-        with self._folder.opened(new, _CREATE, dir_fd=opened.descriptor) as descriptor:
+    def _write(self, entry: Entry, parts: Sequence[Buffer], held: int) -> None:
+        new = f"{NEW_PREFIX}{self._clock.random_bytes(8).hex()}"
+        with self._folder.opened(new, _CREATE, dir_fd=held) as descriptor:
             try:
                 for part in parts:
                     view = memoryview(part).cast("B")
                     while view:
                         view = view[self._system.write(descriptor, view) :]
                 self._system.touch(descriptor, self._now_ns())
-                self._system.rename(new, entry.path, dir_fd=opened.descriptor)
+                self._system.rename(new, entry.name, dir_fd=held)
             except OSError:
                 with suppress(FileNotFoundError):
-                    self._system.unlink(new, dir_fd=opened.descriptor)
+                    self._system.unlink(new, dir_fd=held)
                 raise
 
     def _make_room(self, opened: OpenFolder, charge_bytes: int) -> None:
@@ -129,8 +129,8 @@ class Writer:
         for victim in victims:
             by_shard.setdefault(victim.shard, []).append(victim)
         for shard, gone in by_shard.items():
-            with suppress(Busy), opened.locked(shard, waits_seconds=HASTY):
-                self._evict(opened, shard, gone)
+            with suppress(Busy), opened.locked(shard, waits_seconds=HASTY) as held:
+                self._evict(opened, shard, gone, held)
 
     def _candidates(self, opened: OpenFolder) -> tuple[list[Candidate], bool]:
         """The entries of enough shards, in turn; and whether these are all shards."""
@@ -138,24 +138,23 @@ class Writer:
         found: list[Candidate] = []
         for number in range(first, first + SHARD_COUNT):
             shard = number % SHARD_COUNT
-            with suppress(Busy), opened.locked(shard, waits_seconds=HASTY):
-                for file in opened.count(shard):
+            with suppress(Busy), opened.locked(shard, waits_seconds=HASTY) as held:
+                for file in opened.count(shard, held):
                     found.append(Candidate(shard, file.name, charge_of(file.size_bytes), file.used_ns))
             self._next_shard = (shard + 1) % SHARD_COUNT
             if len(found) >= _SAMPLE:
                 return found, False
         return found, True
 
-    def _evict(self, opened: OpenFolder, shard: int, victims: Sequence[Candidate]) -> None:
+    def _evict(self, opened: OpenFolder, shard: int, victims: Sequence[Candidate], held: int) -> None:
         """Remove those that nobody used since they were looked at. The shard's lock."""
         opened.usage.begin(shard)
         freed = 0
         for victim in victims:
-            path = f"{shard:02x}/{victim.name}"
             with suppress(FileNotFoundError):
-                looked = self._system.stat(path, dir_fd=opened.descriptor)
+                looked = self._system.stat(victim.name, dir_fd=held)
                 if looked.st_mtime_ns == victim.used_ns:
-                    self._system.unlink(path, dir_fd=opened.descriptor)
+                    self._system.unlink(victim.name, dir_fd=held)
                     freed += charge_of(looked.st_size)
                     self.evicted += 1
         opened.usage.finish(shard, freed)

@@ -554,6 +554,26 @@ def test_a_link_in_the_place_of_the_cache_is_not_followed(
     assert len(warnings_of(caplog)) == 1
 
 
+def test_a_link_in_the_place_of_a_shard_is_not_followed(
+    world: CacheWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = world.open()
+    world.put(before, A)
+    shard, elsewhere = world.entry(A).parent, tmp_path / "elsewhere"
+    shard.rename(elsewhere)
+    (elsewhere / "lock").unlink()
+    mine = elsewhere / f"{NEW_PREFIX}of mine"
+    mine.write_text("is kept")
+    shard.symlink_to(elsewhere)
+    was = sorted((path.name, path.stat().st_mtime_ns) for path in elsewhere.iterdir())
+    cache = world.open(cap_for(1))
+    assert not world.has(cache, A)
+    for chunk in (A, *chunks(4)):
+        world.put(cache, chunk)
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in elsewhere.iterdir()) == was
+    assert len(warnings_of(caplog)) == 1
+
+
 # --- a death at any moment
 
 
