@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from artifactstore.errors import PathExists as PathExists
     from artifactstore.errors import PathNotFound as PathNotFound
     from artifactstore.errors import PinNotMet as PinNotMet
+    from artifactstore.errors import PlanOutdated as PlanOutdated
     from artifactstore.errors import ReferenceChanged as ReferenceChanged
     from artifactstore.errors import ReferenceGone as ReferenceGone
     from artifactstore.errors import ReferenceNotAllowed as ReferenceNotAllowed
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from artifactstore.errors import StoreOutOfSpace as StoreOutOfSpace
     from artifactstore.errors import StorePermissionDenied as StorePermissionDenied
     from artifactstore.errors import StoreReadOnly as StoreReadOnly
+    from artifactstore.errors import SyncPlanError as SyncPlanError
     from artifactstore.errors import TransientBackendError as TransientBackendError
     from artifactstore.errors import UnsafeManifest as UnsafeManifest
     from artifactstore.errors import UnsupportedFormat as UnsupportedFormat
@@ -145,6 +147,11 @@ if TYPE_CHECKING:
     from artifactstore.jobs.sync_results import SnapshotUpload as SnapshotUpload
     from artifactstore.jobs.sync_results import StateDifference as StateDifference
     from artifactstore.jobs.sync_results import SyncStatus as SyncStatus
+    from artifactstore.jobs.tensorboard import TensorboardLogs as TensorboardLogs
+    from artifactstore.jobs.tensorboard import set_tensorboard_logdir as set_tensorboard_logdir
+    from artifactstore.jobs.tensorboard_folder import BroughtLogs as BroughtLogs
+    from artifactstore.jobs.tensorboard_folder import TensorboardFolder as TensorboardFolder
+    from artifactstore.jobs.tensorboard_folder import jobs_with_tensorboard as jobs_with_tensorboard
     from artifactstore.manifest.diff import Change as Change
     from artifactstore.manifest.diff import ChangeKind as ChangeKind
     from artifactstore.manifest.model import Entry as Entry
@@ -215,6 +222,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "PathExists",
         "PathNotFound",
         "PinNotMet",
+        "PlanOutdated",
         "ReferenceChanged",
         "ReferenceGone",
         "ReferenceNotAllowed",
@@ -230,6 +238,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "StoreOutOfSpace",
         "StorePermissionDenied",
         "StoreReadOnly",
+        "SyncPlanError",
         "TransientBackendError",
         "UnsafeManifest",
         "UnsupportedFormat",
@@ -254,6 +263,8 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "jobs.runs": ("ArtifactGroup", "RunArtifacts"),
     "jobs.shared_files": ("SharedArtifacts",),
     "jobs.single_files": ("FileArtifact", "FileDownload", "FileUpload"),
+    "jobs.tensorboard": ("TensorboardLogs", "set_tensorboard_logdir"),
+    "jobs.tensorboard_folder": ("BroughtLogs", "TensorboardFolder", "jobs_with_tensorboard"),
     "manifest.diff": ("Change", "ChangeKind"),
     "manifest.model": ("Entry", "EntryKind"),
     "results": ("AliasInfo", "FolderItem", "RemoveOptions", "RemoveResult", "StatusReport", "Usage", "VersionInfo"),
