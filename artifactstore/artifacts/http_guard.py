@@ -70,7 +70,7 @@ class AddressGuard:
 
 
 async def guarded_client(rules: ReferenceRules, **options: Any) -> "aiohttp.ClientSession":
-    """A session that keeps to the rules, redirects included.
+    """A session that connects to no address that the rules refuse. It is for the caller to follow redirects.
 
     Raises:
         ReferenceNotAllowed: The options would take the connections out of our hands.
@@ -79,7 +79,7 @@ async def guarded_client(rules: ReferenceRules, **options: Any) -> "aiohttp.Clie
 
     options.pop("loop", None)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
-    options = {"timeout": timeout, **options, "trace_configs": [*options.get("trace_configs", ()), _redirects(rules)]}
+    options = {"timeout": timeout, **options}
     if rules.allow_private:
         return aiohttp.ClientSession(**options)
     check_options(options)
@@ -100,17 +100,3 @@ def check_options(options: dict[str, Any]) -> None:
                 f"with the option {name!r}, nobody can tell which address a reference goes to",
                 next_step=f"Leave it out. {ALLOW_PRIVATE}",
             )
-
-
-def _redirects(rules: ReferenceRules) -> "aiohttp.TraceConfig":
-    import aiohttp
-
-    async def check(session: object, context: object, redirect: "aiohttp.TraceRequestRedirectParams") -> None:
-        target = redirect.response.headers.get("Location") or redirect.response.headers.get("URI") or ""
-        scheme = redirect.url.join(type(redirect.url)(target)).scheme
-        if scheme not in rules.schemes & {"http", "https"}:
-            raise ReferenceNotAllowed(f"{redirect.url} redirects to {scheme}://, which references may not use")
-
-    config = aiohttp.TraceConfig()
-    config.on_request_redirect.append(check)
-    return config

@@ -3,6 +3,8 @@
 fsspec itself takes every failure of `info` for "not there". Here only 404 and 410 say so.
 A URL that ends with a slash is a prefix: the page there is an index, and the links on it that lead below it are what
 the prefix holds. Servers that keep no index have no prefixes.
+Redirects are followed here: what the options say of who asks (headers, cookies, a password) stays with the scheme, host
+and port that the URI names.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,11 +35,17 @@ from artifactstore.errors import (
 
 if TYPE_CHECKING:
     import aiohttp
+    import yarl
 
 _MAX_INDEX_BYTES: Final = 16 << 20
 _INDEX_TYPES: Final = ("text/html", "application/xhtml+xml")
 _GONE: Final = (404, 410)
 _DENIED: Final = (401, 403, 407)
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+_MAX_REDIRECTS: Final = 10
+# Of a request, and of a client: who asks, and what for. For whom the URI names, and for nobody else.
+_PERSONAL: Final = frozenset(["headers", "cookies", "auth", "params", "data", "json", "middlewares"])
+_PERSONAL_TO_CLIENT: Final = frozenset(["headers", "cookies", "cookie_jar", "auth", "middlewares"])
 
 
 class HttpOrigin:
@@ -54,7 +62,9 @@ class HttpOrigin:
         options = dict(rules.options.get(scheme, {}))
         if not rules.allow_private:
             check_options(options)
+        self._rules = rules
         self._secrets = secrets_in(rules, scheme)
+        self._stranger: aiohttp.ClientSession | None = None
         self._sync = fsspec.asyn.sync
 
         async def client(**client_options: Any) -> "aiohttp.ClientSession":
@@ -90,9 +100,9 @@ class HttpOrigin:
             self._sync(self._fs.loop, _let_go, response)
 
     def close(self) -> None:
-        session = self._fs._session
-        if session is not None and self._fs.loop.is_running():
-            self._sync(self._fs.loop, session.close)
+        for session in (self._fs._session, self._stranger):
+            if session is not None and self._fs.loop.is_running():
+                self._sync(self._fs.loop, session.close)
 
     # In the thread of fsspec's loop
 
@@ -125,14 +135,38 @@ class HttpOrigin:
     async def _ask(self, method: str, uri: str, *, check: bool = True) -> "aiohttp.ClientResponse":
         session = await self._fs.set_session()
         options = dict(self._fs.kwargs)
-        # Sizes and tags are of the content itself, not of a compressed form of it.
-        options["headers"] = {**options.get("headers", {}), "Accept-Encoding": "identity"}
-        options["allow_redirects"] = True
-        response: aiohttp.ClientResponse = await session.request(method, self._fs.encode_url(uri), **options)
+        first = place = self._fs.encode_url(uri)
+        for _ in range(_MAX_REDIRECTS + 1):
+            # Sizes and tags are of the content itself, not of a compressed form of it.
+            options["headers"] = {**options.get("headers", {}), "Accept-Encoding": "identity"}
+            options["allow_redirects"] = False
+            response: aiohttp.ClientResponse = await session.request(method, place, **options)
+            target = _redirect(response, self._rules)
+            if target is None:
+                break
+            await _let_go(response)
+            place = target
+            options.pop("params", None)  # the target has them already, where they are meant
+            if place.origin() != first.origin():
+                session = await self._stranger_session()
+                options = {name: value for name, value in options.items() if name not in _PERSONAL}
+        else:
+            raise ReferenceUnreachable(f"{uri} redirects more than {_MAX_REDIRECTS} times", where=uri)
         if check and response.status >= 300:
             await _let_go(response)
             raise _refused(response.status, uri)
         return response
+
+    async def _stranger_session(self) -> "aiohttp.ClientSession":
+        """A client that knows nothing of the user. Once another server was asked, it goes on with this one."""
+        if self._stranger is None:
+            options = {name: v for name, v in self._fs.client_kwargs.items() if name not in _PERSONAL_TO_CLIENT}
+            session = await guarded_client(self._rules, **options)
+            if self._stranger is None:
+                self._stranger = session
+            else:  # another request was first
+                await session.close()
+        return self._stranger
 
     # In the caller's
 
@@ -164,6 +198,23 @@ class HttpOrigin:
 
 async def _let_go(response: "aiohttp.ClientResponse") -> None:
     response.close()
+
+
+def _redirect(response: "aiohttp.ClientResponse", rules: ReferenceRules) -> "yarl.URL | None":
+    """Where a response sends us, if it does.
+
+    Raises:
+        ReferenceNotAllowed: To a scheme that references may not have.
+    """
+    import yarl
+
+    location = response.headers.get("Location") or response.headers.get("URI")
+    if response.status not in _REDIRECTS or not location:
+        return None
+    target = response.url.join(yarl.URL(location))
+    if target.scheme not in rules.schemes & {"http", "https"}:
+        raise ReferenceNotAllowed(f"{response.url} redirects to {target.scheme}://, which references may not use")
+    return target
 
 
 def _refused(status: int, uri: str) -> ReferenceNotFound:

@@ -120,6 +120,39 @@ def test_last_of_several_redirects_is_checked_too(inner: WebServer, outer: WebSe
     assert inner.requests == []
 
 
+PERSONAL: dict[str, dict[str, object]] = {
+    "a header": {"headers": {"X-Api-Key": "of mine"}},
+    "a header of the client": {"client_kwargs": {"headers": {"X-Api-Key": "of mine"}}},
+    "a cookie": {"cookies": {"session": "of mine"}},
+    "a cookie of the client": {"client_kwargs": {"cookies": {"session": "of mine"}}},
+}
+
+
+@pytest.mark.parametrize("options", PERSONAL.values(), ids=PERSONAL)
+def test_headers_and_cookies_stay_with_the_server_that_the_uri_names(options: dict[str, object]) -> None:
+    def has_it(server: WebServer) -> list[bool]:
+        return ["of mine" in " ".join(request.headers.values()) for request in server.requests]
+
+    with serve() as mine, serve() as other:
+        mine.routes["/x"] = lambda request: Answer(status=302, headers={"Location": "/y"})
+        mine.routes["/y"] = lambda request: Answer(status=302, headers={"Location": f"{other.url}/z"})
+        mine.put("/end", b"content")
+        other.routes["/z"] = lambda request: Answer(status=307, headers={"Location": f"{mine.url}/end"})
+        with Origins(ReferenceRules(allow_private=True, options={"http": options})) as origins:
+            target = resolve(f"{mine.url}/x", origins).targets[b""]
+        assert target.size_bytes == len(b"content")
+        assert [request.path for request in mine.requests] == ["/x", "/y", "/end"]
+        assert has_it(mine) == [True, True, False]  # where it leads from the other is for the other to say
+        assert has_it(other) == [False]
+
+
+def test_redirects_without_an_end_are_given_up(outer: WebServer) -> None:
+    outer.routes["/x"] = lambda request: Answer(status=302, headers={"Location": "/x"})
+    with Origins(RULES) as origins, pytest.raises(ReferenceUnreachable, match="redirects more than 10 times"):
+        resolve(f"{outer.url}/x", origins)
+    assert len(outer.requests) < 20
+
+
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/_x", "data:,x"])
 def test_redirect_to_another_scheme_is_refused(outer: WebServer, location: str) -> None:
     outer.routes["/x"] = lambda request: Answer(status=302, headers={"Location": location})
