@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Final, Self
 
 from artifactstore.errors import ConfigurationError
@@ -13,6 +14,9 @@ from artifactstore.jobs.identity import PROJECT_VARIABLES, JobIdentity, check_ta
 from artifactstore.jobs.listing import read_processes
 from artifactstore.jobs.process import ProcessLog
 from artifactstore.jobs.records import JobStatus, ProcessState
+from artifactstore.jobs.releases import ReleaseKind, Releases
+from artifactstore.jobs.runs import RunArtifacts
+from artifactstore.jobs.shared_files import SharedArtifacts
 from artifactstore.names import Reference, Slot, parse_whole
 from artifactstore.schedulers import JOB_VARIABLES
 from artifactstore.store import Store
@@ -92,6 +96,26 @@ class Job:
     def attempt(self) -> int:
         """Which start of the job this is, from 1; 0 before it has begun, and in forked children."""
         return self._log.attempt if self._log is not None else 0
+
+    @cached_property
+    def artifacts(self) -> RunArtifacts:
+        """The job's own files, and those of its steps (docs/runs.md)."""
+        return RunArtifacts(self.store, self.id)
+
+    @cached_property
+    def shared(self) -> SharedArtifacts:
+        """Files that the jobs of its project share."""
+        return SharedArtifacts(self.store, self.project, job_id=self.id)
+
+    @cached_property
+    def models(self) -> Releases:
+        """Models of its project, with semantic versions."""
+        return Releases(self.store, self.project, ReleaseKind.MODELS, job_id=self.id)
+
+    @cached_property
+    def datasets(self) -> Releases:
+        """Data sets of its project, with semantic versions."""
+        return Releases(self.store, self.project, ReleaseKind.DATASETS, job_id=self.id)
 
     def start(self) -> Self:
         """Record that this process works for the job, and go on saying so. Once; again is fine.

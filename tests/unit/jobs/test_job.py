@@ -772,3 +772,15 @@ class TestAtItsEnd:
         assert seen == ["completed"]
         assert "last upload" in caplog.text
         assert status(store, "x") == "completed"
+
+
+def test_files_models_and_data_sets_of_a_job_hang_on_it(store: Store, tmp_path: Path, tree: Path) -> None:
+    with job("train-7", project="shapes", store=store) as train:
+        train.artifacts.add(tree / "a")
+        train.shared.add(tree / "a")
+        train.models.add(tree, "net")
+        train.datasets.add(tree, "squares", "2.0.0")
+        assert train.artifacts is train.artifacts, "a step builds on the one before it"
+    assert [group.name for group in train.artifacts.list()] == ["a"]
+    assert {item.name for item in store.list("shapes")} == {"shapes/shared", "shapes/models", "shapes/datasets"}
+    assert {pin.version for pin in job_manifest(store, "train-7").made} >= {"shapes/models/net/1.0.0:v1"}
