@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Final, TypeVar
 
 from artifactstore.backend.protocol import Backend
-from artifactstore.errors import InvalidName, NameNotFound
+from artifactstore.errors import ArtifactStoreError, CorruptData, InvalidName, NameNotFound, UnsupportedFormat
 from artifactstore.keys import (
     NAMES,
     NameKeys,
@@ -116,38 +116,67 @@ def _parse_after(text: str) -> Spot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A version of which a record can't be read: nobody knows whether it is looked for.
+
+    Attributes:
+        version: ``name:v3``.
+    """
+
+    version: str
+    error: ArtifactStoreError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """Looks through one store."""
+    """Looks through one store.
+
+    Attributes:
+        on_unreadable: Told of versions that can't be read; without it, the end of a search raises the first error.
+    """
 
     backend: Backend
     requests: Executor
     progress: Progress = NULL_PROGRESS
+    on_unreadable: Callable[[Unreadable], None] | None = None
 
     def find(self, query: Query) -> Iterator[VersionInfo]:
         """Live versions that fit, by folder and name, the newest of a name first. Aliases are not looked up.
 
         Raises:
             NameNotFound: The folder is not there.
-            CorruptData, UnsupportedFormat: A record can't be read.
+            CorruptData, UnsupportedFormat: A record can't be read; raised after all that could be.
         """
         self.progress.phase("searching", total_files=None, total_bytes=None)
         empty = True
-        for info in self._by_label(query) if query.labels else self._by_scan(query):
+        first: Unreadable | None = None
+        for found in self._by_label(query) if query.labels else self._by_scan(query):
             empty = False
-            yield info
+            if not isinstance(found, Unreadable):
+                yield found
+            elif self.on_unreadable is not None:
+                self.on_unreadable(found)
+            else:
+                first = first or found
+        if first is not None:
+            raise first.error
         if empty and query.folder and not folder_exists(self.backend, query.folder):
             raise NameNotFound(f"no folder {query.folder}")
 
-    def _by_label(self, query: Query) -> Iterator[VersionInfo]:
+    def _by_label(self, query: Query) -> Iterator[VersionInfo | Unreadable]:
         hinted = [self._hinted(label, query) for label in dict.fromkeys(query.labels)]
-        return self._found(in_all(hinted), partial(self._read_hinted, query))
+        spots = ((spot, spot) for spot in in_all(hinted))
+        return self._found(spots, partial(self._read_hinted, query))
 
-    def _by_scan(self, query: Query) -> Iterator[VersionInfo]:
+    def _by_scan(self, query: Query) -> Iterator[VersionInfo | Unreadable]:
         live = ((name, state) for name, state in self._slots(query) if not state.deleted)
-        return self._found(live, partial(self._read_scanned, query))
+        spots = ((Spot.of(name, state.number), (name, state)) for name, state in live)
+        return self._found(spots, partial(self._read_scanned, query))
 
-    def _found(self, items: Iterable[_Item], read: Callable[[_Item], VersionInfo | None]) -> Iterator[VersionInfo]:
-        for info in read_ahead(self.requests, read, items, most=_READ_AHEAD):
+    def _found(
+        self, items: Iterable[tuple[Spot, _Item]], read: Callable[[_Item], VersionInfo | None]
+    ) -> Iterator[VersionInfo | Unreadable]:
+        for info in read_ahead(self.requests, partial(_read_or_say, read), items, most=_READ_AHEAD):
             self.progress.advance(files=1)
             if info is not None:
                 yield info
@@ -200,6 +229,16 @@ class Search:
     def _info(self, name: Name, state: SlotState, record: SlotRecord) -> VersionInfo:
         edit = newest_edit(self.backend, name, state.number, tx=record.tx_id) if state.edited else None
         return info_of_slot(name, state.number, record, edit=edit)
+
+
+def _read_or_say(
+    read: Callable[[_Item], VersionInfo | None], given: tuple[Spot, _Item]
+) -> VersionInfo | Unreadable | None:
+    spot, item = given
+    try:
+        return read(item)
+    except (CorruptData, UnsupportedFormat) as error:
+        return Unreadable(version=f"{spot.name}{Slot(spot.slot)}", error=error)
 
 
 def in_all(streams: Iterable[Iterator[Spot]]) -> Iterator[Spot]:

@@ -7,7 +7,7 @@ with open_store() as store:
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -35,7 +35,7 @@ from artifactstore.results import (
     Usage,
     VersionInfo,
 )
-from artifactstore.search import Search, parse_query
+from artifactstore.search import Search, Unreadable, parse_query
 from artifactstore.transaction.aliases import Guard
 from artifactstore.transaction.edits import VersionEdit
 from artifactstore.transaction.listing import check_case
@@ -264,6 +264,7 @@ class Store(OpenedStore):
         folder: str = "",
         after: str = "",
         progress: Progress = NULL_PROGRESS,
+        on_unreadable: Callable[[Unreadable], None] | None = None,
     ) -> Iterator[VersionInfo]:
         """Live versions by label and by conditions, by folder and name, the newest of a name first.
 
@@ -276,15 +277,20 @@ class Store(OpenedStore):
             folder: The name lies below it, at any depth; empty for all.
             after: Only what is listed after this version (``name:v3``).
             progress: Told of each version looked at, as of a file.
+            on_unreadable: Told of each version of which a record can't be read.
 
         Raises:
+            CorruptData, UnsupportedFormat: A version can't be read; raised after all that can be. Not with
+                ``on_unreadable``.
             InvalidName: A label, the folder or ``after`` is not of the grammar.
             InvalidExpression: A condition is not.
             NameNotFound: The folder is not there.
         """
         query = parse_query(labels=labels, where=where, folder=folder, after=after)
         self.record  # noqa: B018 - as for _catalog
-        return Search(backend=self._backend, requests=self._requests, progress=progress).find(query)
+        return Search(
+            backend=self._backend, requests=self._requests, progress=progress, on_unreadable=on_unreadable
+        ).find(query)
 
     def files(self, reference: str | Reference, *, allow_expired: bool = False) -> Iterator[Entry]:
         """The entries of a version, or below a path of it, in order.
@@ -476,6 +482,7 @@ class Store(OpenedStore):
         catalog = self.writable_catalog()
         version = resolve(self._backend, target.name, target.version)
         return record_use(self._backend, catalog.clock, version, job, author=author())
+
 
 def open_store(  # noqa: PLR0913 - one keyword for each option of the command line
     url: str | os.PathLike[str] | None = None,

@@ -2,16 +2,28 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import click
 
 from artifactstore.cli.command import command, current
+from artifactstore.cli.display import write_line
+from artifactstore.cli.failures import exit_code_of
 from artifactstore.cli.listing import Page
-from artifactstore.cli.output import human_bytes, print_json_items, print_table, printable, short_date
+from artifactstore.cli.output import (
+    human_bytes,
+    json_text,
+    print_json_items,
+    print_table,
+    printable,
+    short_date,
+    warning_label,
+)
 from artifactstore.cli.session import open_current, showing_progress
 from artifactstore.cli.views import version_fields
 from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.results import VersionInfo
+from artifactstore.search import Unreadable
 from artifactstore.transfer.progress import Progress
 
 _HEADER = ("version", "when", "size", "labels", "message")
@@ -30,21 +42,40 @@ def find(
     """Find versions by label, and by what is noted on them.
 
     By label it takes one listing and two requests for each match. Without a label, all versions below FOLDER are
-    looked through. EXPR is KEY OP VALUE: KEY a path into the metadata, or a field (name, version, created, expires,
-    who, host, made_by, message, files, content_bytes); OP one of = != < <= > >= ~ (contains).
+    looked through. A version that can't be read is named, and passed over; the exit code is 5 then. EXPR is KEY OP
+    VALUE: KEY a path into the metadata, or a field (name, version, created, expires, who, host, made_by, message,
+    files, content_bytes); OP one of = != < <= > >= ~ (contains).
     """
     folder = folder.rstrip("/")
     with open_current(jobs=jobs) as store, showing_progress(noun="version") as progress:
-        found = store.find(labels=labels, where=where, folder=folder, after=after, progress=progress)
+        unreadable: list[Unreadable] = []
+        found = store.find(
+            labels=labels,
+            where=where,
+            folder=folder,
+            after=after,
+            progress=progress,
+            on_unreadable=unreadable.append,
+        )
         page = Page(found, limit=limit, mark=lambda info: info.version)
         infos = _apart(page, progress)
         now = SYSTEM_CLOCK.now()
         if current().json:
             asked = {"folder": folder, "labels": list(labels), "where": list(where)}
-            print_json_items("find", asked, (_fields(info, now) for info in infos), closing=page.closing)
-            return
-        print_table((_row(info, now) for info in infos), header=_HEADER, right=frozenset({2}))
-        page.say_next()
+            closing = partial(_closing, page, unreadable)
+            print_json_items("find", asked, (_fields(info, now) for info in infos), closing=closing)
+        else:
+            print_table((_row(info, now) for info in infos), header=_HEADER, right=frozenset({2}))
+            page.say_next()
+    for each in unreadable:
+        write_line(f"{warning_label()} {printable(each.version)} is unreadable: {printable(str(each.error))}")
+    if unreadable:
+        raise click.exceptions.Exit(max(exit_code_of(each.error) for each in unreadable))
+
+
+def _closing(page: Page[VersionInfo], unreadable: list[Unreadable]) -> Mapping[str, object]:
+    said = [{"version": each.version, "reason": json_text(str(each.error))} for each in unreadable]
+    return {**page.closing(), "unreadable": said}
 
 
 def _apart(page: Page[VersionInfo], progress: Progress) -> Iterable[VersionInfo]:

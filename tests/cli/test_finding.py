@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 
 from artifactstore.cli.main import program
 from artifactstore.clock import SYSTEM_CLOCK
+from artifactstore.keys import NameKeys
+from artifactstore.names import Name
 from artifactstore.store import PushOptions, open_store
 from artifactstore.testing.stores import make_tree
 from artifactstore.transaction.edits import VersionEdit
@@ -84,6 +86,7 @@ def test_nothing_found_is_no_error_and_prints_nothing(run: Run) -> None:
         "where": [],
         "items": [],
         "next": None,
+        "unreadable": [],
     }
 
 
@@ -95,6 +98,19 @@ def test_pages_go_on_where_they_ended(run: Run) -> None:
     page = document(run("find", "--label", "good", "--limit", "1", "--json"))
     assert (page["items"][0]["version"], page["next"]) == ("a:v2", "a:v2")
     assert page["items"][0]["metadata"] == {"acc": 0.9}
+
+
+@pytest.mark.parametrize("by", [("--label", "new"), ("--where", "acc > 0.6")], ids=["label", "scan"])
+def test_a_record_that_can_not_be_read_does_not_hide_the_others(run: Run, tmp_path: Path, by: tuple[str, str]) -> None:
+    key = tmp_path / "store" / NameKeys(Name("a")).slot(2)
+    key.chmod(0o644)
+    key.write_bytes(b"{")
+    result = run("find", *by, code=5)
+    assert first_column(result) == ["team/b:v1"]
+    assert "warning: a:v2 is unreadable" in result.stderr
+    found = document(run("find", *by, "--json", code=5))
+    assert [item["version"] for item in found["items"]] == ["team/b:v1"]
+    assert [each["version"] for each in found["unreadable"]] == ["a:v2"]
 
 
 @pytest.mark.parametrize(

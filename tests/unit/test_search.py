@@ -15,7 +15,7 @@ from artifactstore.backend.wrappers.fault import ErrorBefore, Fault, permission_
 from artifactstore.errors import CorruptData, InvalidExpression, InvalidName, NameNotFound, StorePermissionDenied
 from artifactstore.keys import NameKeys, label_key
 from artifactstore.names import Name
-from artifactstore.search import Spot, in_all
+from artifactstore.search import Spot, Unreadable, in_all
 from artifactstore.store import PushOptions, RemoveOptions, Store
 from artifactstore.testing.stores import StoreWorld, edit_tree, make_tree
 from artifactstore.transaction.edits import VersionEdit
@@ -377,6 +377,23 @@ class TestErrors:
         finder.world.memory.put(key, b"{")
         with pytest.raises(CorruptData, match="names/@a/v/"):
             finder.find(*labels)
+
+    @pytest.mark.parametrize("labels", [(), ("good",)], ids=["scan", "label"])
+    def test_a_damaged_record_does_not_hide_the_others(self, finder: Finder, labels: tuple[str, ...]) -> None:
+        for name in ("a", "b", "b", "c"):
+            finder.push(name, "good")
+        for slot in (1, 2):
+            key = NameKeys(Name("b")).slot(slot)
+            finder.world.memory.delete(key)
+            finder.world.memory.put(key, b"{")
+        told: list[Unreadable] = []
+        with finder.world.store() as store:
+            found = [info.version for info in store.find(labels=labels, on_unreadable=told.append)]
+            rest = store.find(labels=labels)
+            assert [next(rest).version, next(rest).version] == found == ["a:v1", "c:v1"]
+            with pytest.raises(CorruptData, match="names/@b/v/"):
+                next(rest)
+        assert [each.version for each in told] == ["b:v2", "b:v1"]
 
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5))), min_size=1, max_size=4))
