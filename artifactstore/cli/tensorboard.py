@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ _TERMINATION_SECONDS = 2.0
 @click.option("--project", metavar="PROJECT", help="Also the jobs of a project that have TensorBoard logs.")
 @click.option("--tag", metavar="TAG", help="Also the jobs with this tag that have TensorBoard logs.")
 @click.option("--all", "every", is_flag=True, help="All jobs that have TensorBoard logs.")
-@click.option("--dir", "directory", metavar="DIR", help="Bring the logs together here; by default in a temporary place.")
+@click.option("--dir", "directory", metavar="DIR", help="Where the logs go; by default a temporary place.")
 @click.option("--host", metavar="HOST", help="Where TensorBoard listens.")
 @click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="On which port it listens.")
 @click.option(
@@ -50,8 +51,8 @@ def tensorboard(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Bring the TensorBoard logs of jobs together, and start TensorBoard on them.
 
-    Each job has a folder. While TensorBoard runs, what jobs upload is brought, too; Ctrl-C ends both. TensorBoard itself
-    is not part of this program: `pip install tensorboard`.
+    Each job has a folder. While TensorBoard runs, what jobs upload is brought, too; Ctrl-C ends both. TensorBoard
+    itself is not part of this program: `pip install tensorboard`.
     """
     if not jobs and not every and project is None and tag is None:
         raise click.UsageError("which jobs? Name them, or say --project, --tag or --all")
@@ -78,8 +79,8 @@ class _Choice:
         ]
 
     def jobs(self, store: Store) -> list[str]:
-        found = (job for project, tag in self._filters for job in jobs_with_tensorboard(store, project=project, tag=tag))
-        return list(dict.fromkeys([*self._jobs, *found]))
+        found = [jobs_with_tensorboard(store, project=project, tag=tag) for project, tag in self._filters]
+        return list(dict.fromkeys([*self._jobs, *itertools.chain(*found)]))
 
 
 class _Bringing:

@@ -172,9 +172,8 @@ def test_what_comes_while_it_runs_is_brought(
 @pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_both(store: Store, tmp_path: Path, by: signal.Signals, code: int) -> None:
     stand_in("open('started', 'w').write(str(os.getpid()))\nos.rename('started', 'pid')\ntime.sleep(60)")
-    with subprocess.Popen(
-        [sys.executable, "-m", "artifactstore", "tensorboard", "train-7"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    command = [sys.executable, "-m", "artifactstore", "tensorboard", "train-7"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 30
         while not Path("pid").exists() and time.monotonic() < until:
             time.sleep(0.02)
