@@ -44,6 +44,7 @@ from artifactstore.names import JobName, Latest, Reference, Slot, VersionSelecto
 from artifactstore.store import Store
 from artifactstore.transaction.expiry import Ttl
 from artifactstore.transaction.records import VersionPin
+from artifactstore.transaction.resolve import resolve
 from artifactstore.transaction.upload import Action, Strategy
 from artifactstore.transaction.versions import Version, live_versions
 from artifactstore.transfer.folders import destination_error
@@ -329,21 +330,18 @@ class SyncableDirectory:
         newest = newest_version(self._store, name)
         if newest is None or newest.pin not in self._made_from:
             return self._pull(name, Latest(), options, progress)
-        # Nothing new, and the job's own snapshot stays what was last synced here.
-        record = newest.record
-        return SnapshotDownload(
-            snapshot=f"{name.key}@{newest.slot}", job_id=name.job_id, number=newest.slot, files=record.files
-        )
+        return _nothing_new(name, newest)  # the job's own snapshot stays what was last synced here
 
     def _pull(
         self, name: JobName, version: VersionSelector, options: PullOptions, progress: Progress = NULL_PROGRESS
     ) -> SnapshotDownload:
+        here = self._already_here(Reference(name=name, version=version), options)
+        if here is not None:
+            self._came_from(here.pin, Reference(name=name, version=Slot(here.slot)), options)
+            return _nothing_new(name, here)
         done = self._store.pull(Reference(name=name, version=version), self._path, options=options, progress=progress)
         number = int(done.pin.version.rpartition(":v")[2])
-        if not options.dry_run and name != self._name:
-            self._made_from = (done.pin,)
-            self._upload_base = Reference(name=name, version=Slot(number))
-        self._knows_origin = self._knows_origin or not options.dry_run
+        self._came_from(done.pin, Reference(name=name, version=Slot(number)), options)
         return SnapshotDownload(
             snapshot=f"{name.key}@{number}",
             job_id=name.job_id,
@@ -358,6 +356,30 @@ class SyncableDirectory:
             reused_bytes=done.reused_bytes,
             dry_run=done.dry_run,
         )
+
+    def _already_here(self, reference: Reference, options: PullOptions) -> Version | None:
+        """The snapshot meant, where it is what was last synced here: by the rule all that differs is local edits, which
+        stay. None where a pull has to look.
+        """
+        last = self._store.last_synced(self._path)
+        if last is None or last.name != reference.name or last.path or not _holds_anything(self._path):
+            return None
+        if options.delete or options.paths or options.strategy is ConflictStrategy.REPLACE:
+            return None
+        if reference.version not in (Latest(), last.version):
+            return None
+        backend = self._store.catalog.backend
+        found = resolve(backend, reference.name, reference.version)
+        is_same = Slot(found.slot) == last.version and not found.notes.expires
+        return found if is_same else None
+
+    def _came_from(self, pin: VersionPin, reference: Reference, options: PullOptions) -> None:
+        if options.dry_run:
+            return
+        self._knows_origin = True
+        if reference.name != self._name:
+            self._made_from = (pin,)
+            self._upload_base = reference
 
     def _begin(self, *, missing_ok: bool) -> None:
         """Bring what the directory begins with: see `create_syncable_directory`."""
@@ -525,6 +547,20 @@ def open_syncable_directory(
         )
         directory._closing = closing.pop_all()
     return directory
+
+
+def _nothing_new(name: JobName, version: Version) -> SnapshotDownload:
+    return SnapshotDownload(
+        snapshot=f"{name.key}@{version.slot}", job_id=name.job_id, number=version.slot, files=version.record.files
+    )
+
+
+def _holds_anything(path: str) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            return next(entries, None) is not None
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _remove_empty(path: str | os.PathLike[str]) -> None:

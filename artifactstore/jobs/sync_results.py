@@ -39,7 +39,8 @@ class SnapshotDownload:
         snapshot: ``key@3``. job_id: whose it is.
         files: In the snapshot.
         written, removed: Paths that changed here.
-        kept: Paths that stand as they are here, although the snapshot says otherwise.
+        kept: Paths that stand as they are here, although the snapshot says otherwise; not looked for where the snapshot
+            was here already.
         conflicts: Paths that both sides changed, each with where what came in landed instead, if it did.
         content_bytes: Of everything written. fetched_bytes: read from the store.
         reused_bytes: content that was here already.

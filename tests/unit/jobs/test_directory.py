@@ -658,6 +658,31 @@ class TestDownload:
         with pytest.raises(InvalidName):
             directory.download(snapshot=0)
 
+    def test_what_is_here_already_is_brought_again_only_where_nothing_is_left_or_everything_is_to_be_replaced(
+        self, machines: Machines, source: SyncableDirectory
+    ) -> None:
+        directory = machines.start("43", "there", "42")
+        edit_tree(machines.path("there"), {b"logs/a": b"mine"}, removed=[b"weights"])
+        assert directory.download().written == ()
+        machines.start("43", "there", "42")
+        assert tree_at(machines.path("there")).get(b"weights") is None, "an edit"
+        assert set(directory.download(strategy="replace").written) == {b"logs/a", b"weights"}
+        make_tree(machines.path("there"), {})
+        assert directory.download().written
+        assert tree_at(machines.path("there")) == tree_at(str(source))
+        make_tree(machines.path("there"), {})
+        machines.path("there").rmdir()
+        machines.start("43", "there", "42")
+        assert tree_at(machines.path("there")) == tree_at(str(source))
+
+    def test_a_snapshot_that_is_here_already_and_deleted_there_is_an_error(
+        self, machines: Machines, source: SyncableDirectory
+    ) -> None:
+        directory = machines.start("43", "there", "42")
+        machines.run("43").store.remove(Reference(name=job_name("42", "dir", KEY), version=Latest()))
+        with pytest.raises(VersionDeleted):
+            directory.download()
+
     def test_a_dry_run_changes_nothing(self, machines: Machines, source: SyncableDirectory) -> None:
         directory = machines.start("43", "there", "42")
         edit_tree(str(source), {b"weights": b"2"})

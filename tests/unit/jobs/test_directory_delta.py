@@ -89,7 +89,7 @@ def test_later_uploads_send_only_the_change_too(world: StoreWorld, source: Path,
             count.reset()
             synced.upload()
             assert count.counts.sent_bytes < MOVED
-            assert count.counts.request_count <= (24 if number == 0 else 15)
+            assert count.counts.request_count <= (24 if number == 0 else 17)
 
 
 def test_after_news_from_the_source_they_are_not_sent_again(world: StoreWorld, source: Path, tmp_path: Path) -> None:
@@ -118,6 +118,9 @@ def test_a_download_onto_the_previous_state_fetches_only_the_change(
         assert done.reused_bytes > LARGE - MOVED
         assert count.counts.received_bytes < MOVED
         assert count.counts.request_count <= 16
+        count.reset()
+        assert synced.download().written == ()
+        assert count.counts.request_count <= 3, "nothing new"
     assert tree_at(tmp_path / "b") == tree_at(source)
 
 
