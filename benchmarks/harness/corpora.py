@@ -5,10 +5,12 @@
     small   20,000 files in 200 directories, sizes log-normal (mean 16 KiB, median 9.7 KiB); every second one noise,
             the others text of sixteen letters
     large   one file of 10 GiB, bf16 weights
+    regions v1: 8 files of 128 MiB, bf16 weights
+            v2: 1 % of each rewritten, in regions of 64 KiB that are spread over it
     many    200,000 files of 64 to 128 bytes in 200 directories
 
 A corpus is generated once, under a directory named by what it is made from, and kept. ``scale`` multiplies
-bytes (ckpt, large) or numbers of files (small, many).
+bytes (ckpt, large, regions) or numbers of files (small, many).
 """
 
 import contextlib
@@ -24,7 +26,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 GENERATOR: Final = 1  # changes with the bytes that are generated
 _BLOCK_BYTES: Final = 1 << 20
@@ -38,6 +40,8 @@ _FILE_SIGMA: Final = 1.0
 _MAX_FILE_BYTES: Final = 4 << 20
 _WORTH_SETTLING_BYTES: Final = 256 << 20  # of less, reading it again does not show
 _SETTLED_SECONDS: Final = 3.0
+_REGIONS_FILES: Final = 8
+_REGIONS_FILE_BYTES: Final = 128 << 20
 _FILES_PER_DIRECTORY: Final = {"small": 100, "many": 1000}
 
 
@@ -59,7 +63,7 @@ class Corpus:
 
     Attributes:
         name: One of `CORPORA`.
-        contents: By version: ``v1``, and for ckpt ``v2``.
+        contents: By version: ``v1``, and for ckpt and regions ``v2``.
         current: Where a version lies while it is `shown`.
     """
 
@@ -166,7 +170,9 @@ def _generate_ckpt(root: Path, scale: float) -> dict[str, Content]:
     edits = _edits(length, scale)
     weights = _Weights("ckpt v1")
     front = random.Random("ckpt v2 front").randbytes(_FRONT_BYTES)
-    with _File(root / "v1", "model.safetensors") as first, _File(root / "v2", "model.safetensors") as second:
+    with _Files(root / "v1") as first, _Files(root / "v2") as second:
+        for files in (first, second):
+            files.begin("model.safetensors")
         second.write(front)
         for start in range(0, length, _BLOCK_BYTES):
             block = weights.take(min(_BLOCK_BYTES, length - start))
@@ -202,36 +208,73 @@ def _edited(block: bytes, start: int, edits: list[_Edit]) -> bytes:
 def _generate_large(root: Path, scale: float) -> dict[str, Content]:
     weights = _Weights("large")
     length = max(4096, int((10 << 30) * scale))
-    with _File(root / "v1", "model.safetensors") as file:
+    with _Files(root / "v1") as file:
+        file.begin("model.safetensors")
         for start in range(0, length, _BLOCK_BYTES):
             file.write(weights.take(min(_BLOCK_BYTES, length - start)))
     return {"v1": file.content}
 
 
-class _File:
-    """One file being written, and counted. The directory is made."""
+def _generate_regions(root: Path, scale: float) -> dict[str, Content]:
+    length = max(64 << 10, int(_REGIONS_FILE_BYTES * scale))
+    weights = _Weights("regions v1")
+    with contextlib.ExitStack() as stack:
+        both = [stack.enter_context(_Files(root / version)) for version in ("v1", "v2")]
+        for number in range(_REGIONS_FILES):
+            edits = _spread(length, seed=f"regions v2 {number}")
+            for files in both:
+                files.begin(f"part-{number}.bin")
+            for start in range(0, length, _BLOCK_BYTES):
+                block = weights.take(min(_BLOCK_BYTES, length - start))
+                both[0].write(block)
+                both[1].write(_edited(block, start, edits))
+    return {"v1": both[0].content, "v2": both[1].content}
 
-    def __init__(self, directory: Path, name: str) -> None:
+
+def _spread(length: int, *, seed: str) -> list[_Edit]:
+    """Edits that make up 1 % of the bytes, each in a part of its own."""
+    size = min(_SMALL_EDIT_BYTES, length // 100)
+    count = length // 100 // size
+    chance, weights, part = random.Random(seed), _Weights(seed), length // count
+    return [
+        _Edit(start=number * part + chance.randrange(part - size), body=weights.take(size)) for number in range(count)
+    ]
+
+
+class _Files:
+    """Files of one directory being written, one after the other, and counted. The directory is made."""
+
+    def __init__(self, directory: Path) -> None:
         directory.mkdir()
-        self._name = name
-        self._file = (directory / name).open("wb")
-        self._digest = hashlib.blake2b(name.encode() + b"\0", digest_size=16)
+        self._directory = directory
+        self._file: BinaryIO | None = None
+        self._digest = hashlib.blake2b(digest_size=16)
         self._length = 0
+        self._count = 0
 
-    def __enter__(self) -> "_File":
+    def __enter__(self) -> "_Files":
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+    def begin(self, name: str) -> None:
+        """What is written from here on goes into this file."""
+        self.__exit__()
+        self._file = (self._directory / name).open("wb")
+        self._digest.update(name.encode() + b"\0")
+        self._count += 1
 
     def write(self, body: bytes) -> None:
+        assert self._file is not None
         self._file.write(body)
         self._digest.update(body)
         self._length += len(body)
 
     @property
     def content(self) -> Content:
-        return Content(file_count=1, content_bytes=self._length, digest=self._digest.hexdigest())
+        return Content(file_count=self._count, content_bytes=self._length, digest=self._digest.hexdigest())
 
 
 # -- small, many ---------------------------------------------------------------------------------------
@@ -281,4 +324,5 @@ CORPORA: Final[Mapping[str, Callable[[Path, float], dict[str, Content]]]] = {
     "small": _generate_small,
     "large": _generate_large,
     "many": _generate_many,
+    "regions": _generate_regions,
 }

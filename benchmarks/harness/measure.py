@@ -59,6 +59,7 @@ class Sample:
         peak_rss_bytes: Of its largest process.
         added_bytes: What the store grew by.
         request_count: Requests sent to the store.
+        moved_bytes: Between the command and a server, both ways.
     """
 
     wall_seconds: float | None = None
@@ -67,6 +68,7 @@ class Sample:
     peak_rss_bytes: int | None = None
     added_bytes: int | None = None
     request_count: int | None = None
+    moved_bytes: int | None = None
 
 
 def measure(commands: Sequence[Command], *, environ: Mapping[str, str], log: Path) -> Sample:

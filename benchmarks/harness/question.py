@@ -22,6 +22,7 @@ class Measure(enum.Enum):
     PEAK_RSS = "peak_rss_bytes"
     ADDED = "added_bytes"
     REQUESTS = "request_count"
+    MOVED = "moved_bytes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Goal:
     Attributes:
         column: Which one, or `ANY_COLUMN`: the largest counts.
         at_most: In the unit of the measure; with a peer, as a multiple of what the peer took.
-        peer: Tool to compare with, in the same column.
+        peer: Tool to compare with, in the same column; `BEST_PEER` for whichever does best.
     """
 
     column: str
@@ -54,6 +55,7 @@ class Goal:
 
 
 ANY_COLUMN = "*"
+BEST_PEER = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class Answer:
         samples: By tool and column, one for each run.
         failed: Tools that could not be measured, and why.
         corpora: What the data was: for each corpus and version `Content` as a mapping.
+        settings: How tools were called, where that is not as usual.
         shown: Measures that tables show. ratios_to: The tool that times are compared with in tables.
     """
 
@@ -77,6 +80,7 @@ class Answer:
     samples: Mapping[str, Mapping[str, Sequence[Sample]]]
     failed: Mapping[str, str] = field(default_factory=dict)
     corpora: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def median(samples: Sequence[Sample], measure: Measure) -> float | None:

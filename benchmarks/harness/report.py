@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.question import ANY_COLUMN, Measure
+from harness.question import ANY_COLUMN, BEST_PEER, Measure
 
 BEGIN: Final = "<!-- results: begin, written by run.py -->"
 END: Final = "<!-- results: end -->"
@@ -17,6 +17,7 @@ _TITLES: Final = {
     Measure.PEAK_RSS: "Peak memory, MB",
     Measure.ADDED: "Bytes added to the store, MB",
     Measure.REQUESTS: "Requests",
+    Measure.MOVED: "Bytes moved, MB",
 }
 _SECONDS: Final = (Measure.WALL, Measure.COMMAND, Measure.CPU)
 _RATIOS: Final = (Measure.WALL, Measure.COMMAND)
@@ -150,6 +151,7 @@ def _goal_measure(measure: Measure) -> str:
         Measure.PEAK_RSS: "peak memory",
         Measure.ADDED: "bytes added",
         Measure.REQUESTS: "requests",
+        Measure.MOVED: "bytes moved",
     }[measure]
 
 
@@ -157,7 +159,7 @@ def _goal_value(goal: Mapping[str, Any], value: float | None) -> str:
     if value is None:
         return "–"
     if goal["peer"]:
-        return f"{value:.3g} × {goal['peer']}"
+        return f"{value:.3g} × {'the best of the others' if goal['peer'] == BEST_PEER else goal['peer']}"
     measure = Measure(goal["measure"])
     unit = " s" if measure in _SECONDS else "" if measure is Measure.REQUESTS else " MB"
     return f"{_number(value, measure)}{unit}"

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from harness import Refused
 from harness.machine import Machine
-from harness.question import ANY_COLUMN, Answer, Context, Goal, Measure, median
+from harness.question import ANY_COLUMN, BEST_PEER, Answer, Context, Goal, Measure, median
 from harness.tools import OWN_NAME
 
 FORMAT: Final = 1
@@ -43,7 +43,11 @@ def add_answer(
         "page_cache": "dropped before each measurement" if context.drop_caches else "left as it is",
         "s3": context.s3.description if context.s3 else "none",
         "versions": {tool.name: tool.version for tool in context.tools if tool.name in answer.samples},
-        "settings": {tool.name: tool.settings for tool in context.tools if tool.name in answer.samples},
+        "settings": {
+            tool.name: answer.settings.get(tool.name, tool.settings)
+            for tool in context.tools
+            if tool.name in answer.samples
+        },
         "corpora": answer.corpora,
         "columns": [asdict(column) for column in answer.columns],
         "shown": [measure.value for measure in answer.shown],
@@ -67,7 +71,7 @@ def _tool_fields(answer: Answer, tool: str) -> dict[str, Any]:
 def _goal_fields(answer: Answer, goal: Goal) -> dict[str, Any]:
     value = _value(answer, OWN_NAME, goal)
     if goal.peer:
-        reference = _value(answer, goal.peer, goal)
+        reference = _best_of_peers(answer, goal) if goal.peer == BEST_PEER else _value(answer, goal.peer, goal)
         value = value / reference if value is not None and reference else None
     return {
         "column": goal.column,
@@ -77,6 +81,11 @@ def _goal_fields(answer: Answer, goal: Goal) -> dict[str, Any]:
         "measured": value,
         "reached": None if value is None else value <= goal.at_most,
     }
+
+
+def _best_of_peers(answer: Answer, goal: Goal) -> float | None:
+    values = [_value(answer, tool, goal) for tool in answer.samples if tool != OWN_NAME]
+    return min((value for value in values if value is not None), default=None)
 
 
 def _value(answer: Answer, tool: str, goal: Goal) -> float | None:

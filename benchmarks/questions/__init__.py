@@ -15,6 +15,7 @@ from questions.requests import RequestsQuestion
 from questions.s3_ckpt import S3_CKPT
 from questions.s3_small import S3_SMALL
 from questions.start import StartQuestion
+from questions.sync import SYNC_CHANGE, SYNC_LOCAL, SYNC_S3
 
 QUESTIONS: Final[Sequence[Question]] = (
     LOCAL_CKPT,
@@ -26,5 +27,8 @@ QUESTIONS: Final[Sequence[Question]] = (
     ArtifactQuestion(),
     FindQuestion(),
     RandomReadsQuestion(),
+    SYNC_CHANGE,
+    SYNC_LOCAL,
+    SYNC_S3,
     LOCAL_LARGE,
 )
