@@ -21,6 +21,7 @@
         PathExists                 two things for one path of a version
         FolderNotEmpty             a folder that would be removed holds something
         JobRunning                 a job that would be removed is at work
+        PlanOutdated               a side has moved since a plan for syncing was made
       CorruptData                stored bytes are not what they were when written
       UnsafeManifest             a manifest names paths that must not be written
       UnsupportedFormat          written by a newer version
@@ -41,6 +42,7 @@
       ReferenceChanged           what is at a URI is not what was there when it was added
         ReferenceGone              nothing is there any more (a ReferenceNotFound, too)
       ConfigurationError         a setting is wrong
+      SyncPlanError              a plan for syncing can't be read, or says what it may not say
       LockFileError              a lock file can't be read, or says what it may not say
 
 Bad arguments are `ValueError` (`InvalidName`, `InvalidExpression`, `InvalidMetadata`) or `TypeError`, outside this
@@ -236,6 +238,24 @@ class JobRunning(Conflict):
     default_next_step = "Wait for its end, or remove it all the same with --force (in Python force=True)."
 
 
+class PlanOutdated(Conflict):
+    """A plan for syncing does not hold any more.
+
+    Attributes:
+        side: What moved: ``store`` (another one), ``source`` or ``target`` (snapshots of a job), ``directory``,
+            or ``plan`` (what would be done is not what it says).
+        paths: Where it moved, as far as that can be told.
+    """
+
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Look at what happened, and make a new plan."
+
+    def __init__(self, what: str, *, side: str, paths: Sequence[bytes] = (), where: str = "") -> None:
+        super().__init__(what, where=where)
+        self.side = side
+        self.paths = tuple(paths)
+
+
 class DestinationExists(Conflict):
     default_data_safe = _NOTHING_WRITTEN
     default_next_step = "Name another destination, or move away what is there."
@@ -361,6 +381,11 @@ class StoreReadOnly(BackendError):
 class ConfigurationError(ArtifactStoreError):
     default_data_safe = _NOTHING_WRITTEN
     default_next_step = "`artifactstore config` shows which setting won and where it comes from."
+
+
+class SyncPlanError(ArtifactStoreError):
+    default_data_safe = _NOTHING_WRITTEN
+    default_next_step = "Make a new plan."
 
 
 class LockFileError(ArtifactStoreError):

@@ -89,6 +89,11 @@ class _Counted:
         return sum(self.counts.values())
 
 
+def show_changes(changes: Iterator[Change]) -> None:
+    """Each change on a line, and how many there are."""
+    _show(_Counted(changes))
+
+
 def _show(changes: _Counted) -> None:
     for change in changes:
         sign, color = _SIGNS[change.kind]

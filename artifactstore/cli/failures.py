@@ -34,6 +34,7 @@ _CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (errors.InvalidName, ExitCode.USAGE),
     (errors.InvalidExpression, ExitCode.USAGE),
     (errors.LockFileError, ExitCode.USAGE),
+    (errors.SyncPlanError, ExitCode.USAGE),
     (errors.ReferenceNotAllowed, ExitCode.USAGE),
     (errors.InvalidMetadata, ExitCode.USAGE),
     (click.ClickException, ExitCode.USAGE),
@@ -86,7 +87,7 @@ def as_store_error(error: Exception) -> errors.ArtifactStoreError:
 def error_text(error: Exception, *, label: str) -> str:
     """The error as it is printed: one line, and under it the paths in conflict, if there are some."""
     lines = [f"{label} {_shortened(printable(str(as_store_error(error))))}"]
-    paths = error.paths if isinstance(error, errors.DownloadConflict) else ()
+    paths = error.paths if isinstance(error, errors.DownloadConflict | errors.PlanOutdated) else ()
     lines += [f"  {printable(os.fsdecode(path))}" for path in paths[:_SHOWN_PATHS]]
     if len(paths) > _SHOWN_PATHS:
         lines.append(f"  … and {len(paths) - _SHOWN_PATHS} more")
@@ -110,7 +111,9 @@ def error_document(error: Exception) -> str:
         "data_safe": known.data_safe,
         "next_step": known.next_step,
     }
-    if isinstance(error, errors.DownloadConflict):
+    if isinstance(error, errors.PlanOutdated):
+        body["side"] = error.side
+    if isinstance(error, errors.DownloadConflict | errors.PlanOutdated):
         body["paths"] = [json_path(path) for path in error.paths]
     if isinstance(error, errors.AliasProtected):
         body["aliases"] = list(error.aliases)

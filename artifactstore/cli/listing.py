@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import click
 
@@ -30,6 +30,11 @@ from artifactstore.store import Store
 _T = TypeVar("_T")
 _LIMIT = click.option("--limit", type=click.IntRange(1), metavar="N", help="Show N at most, and how to see the next.")
 _AFTER = click.option("--after", default="", metavar="LAST", help="Go on after the last of the page before.")
+
+
+def page_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of what lists a page at a time."""
+    return _LIMIT(_AFTER(function))
 
 
 @command("ls")

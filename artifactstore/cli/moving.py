@@ -33,13 +33,13 @@ from artifactstore.transfer.push import PushOptions, PushResult
 _SHOWN_PATHS = 20
 
 
-class _Effort(TypedDict):
+class Effort(TypedDict):
     jobs: int | None
     limit_rate: int | None
     max_memory: int | None
 
 
-class _PushArguments(_Effort, Description):
+class _PushArguments(Effort, Description):
     paths: tuple[str, ...]
     include: tuple[str, ...]
     exclude: tuple[str, ...]
@@ -52,7 +52,7 @@ class _PushArguments(_Effort, Description):
     dry_run: bool
 
 
-class _PullArguments(_Effort):
+class _PullArguments(Effort):
     name: str | None
     destination: str | None
     locked: bool
@@ -66,7 +66,7 @@ class _PullArguments(_Effort):
     allow_expired: bool
 
 
-def _effort(function: Callable[..., Any]) -> Callable[..., Any]:
+def effort_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how hard a transfer may try."""
     for option in (
         click.option("--max-memory", callback=memory_option, metavar="SIZE", help="Budget for buffers, such as 300M."),
@@ -77,7 +77,7 @@ def _effort(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _open(given: _Effort) -> Store:
+def open_with(given: Effort) -> Store:
     return open_current(jobs=given["jobs"], limit_rate_bytes=given["limit_rate"], max_memory_bytes=given["max_memory"])
 
 
@@ -99,7 +99,7 @@ def _open(given: _Effort) -> Store:
     help="What to do about files that can't be read.",
 )
 @click.option("--dry-run", is_flag=True, help="Read and compare, write nothing.")
-@_effort
+@effort_options
 def push(**given: Unpack[_PushArguments]) -> None:
     """Make a new version of a name out of a directory.
 
@@ -110,7 +110,7 @@ def push(**given: Unpack[_PushArguments]) -> None:
         raise click.UsageError("push needs a path and then a name", click.get_current_context())
     *sources, name = given["paths"]
     options = _push_options(given)
-    with _open(given) as store, showing_progress() as progress:
+    with open_with(given) as store, showing_progress() as progress:
         result = store.push(sources, name, options=options, progress=progress)
     for notice in result.notices:
         note(str(notice))
@@ -182,7 +182,7 @@ def _noted(result: PushResult) -> str:
 @click.option("--lock", "locked", is_flag=True, help="Pull what the lock file pins: NAME, or without it everything.")
 @click.option("--file", "lock_file", type=click.Path(), metavar="FILE", help="The lock file.  [artifactstore.lock]")
 @expired_option
-@_effort
+@effort_options
 def pull(**given: Unpack[_PullArguments]) -> None:
     """Get a version, or a part of one, into a directory.
 
@@ -206,7 +206,7 @@ def pull(**given: Unpack[_PullArguments]) -> None:
         return
     if name is None or given["lock_file"] is not None:
         raise click.UsageError("pull needs a name; --file goes with --lock", click.get_current_context())
-    with _open(given) as store, showing_progress() as progress:
+    with open_with(given) as store, showing_progress() as progress:
         bring = pull_with_references if given["references"] else Store.pull
         result = bring(store, name, given["destination"], options=options, progress=progress)
     if current().json:
@@ -217,7 +217,7 @@ def pull(**given: Unpack[_PullArguments]) -> None:
 
 def _pull_locked(given: _PullArguments, options: PullOptions) -> None:
     name, path = given["name"], given["lock_file"] or LOCK_FILE
-    with _open(given) as store, showing_progress() as progress:
+    with open_with(given) as store, showing_progress() as progress:
         results = pull_lock(
             store,
             path,
@@ -235,9 +235,9 @@ def _pull_locked(given: _PullArguments, options: PullOptions) -> None:
 
 def _show_pull(result: PullResult) -> None:
     if result.dry_run:
-        _show_paths("write", result.written)
-        _show_paths("remove", result.removed)
-    _show_paths("keep", result.kept)
+        show_paths("write", result.written)
+        show_paths("remove", result.removed)
+    show_paths("keep", result.kept)
     for conflict in result.conflicts:
         beside = f": what came in is {shown_path(conflict.beside)}" if conflict.beside else ""
         say(f"conflict  {shown_path(conflict.path)}{beside}")
@@ -268,7 +268,7 @@ def pull_line(result: PullResult) -> str:
     return printable(f"{where}: {what}")
 
 
-def _show_paths(what: str, paths: Sequence[bytes]) -> None:
+def show_paths(what: str, paths: Sequence[bytes]) -> None:
     for path in paths[:_SHOWN_PATHS]:
         say(f"{what:8}  {shown_path(path)}")
     if len(paths) > _SHOWN_PATHS:

@@ -1,0 +1,166 @@
+"""``sync plan`` and ``sync apply``."""
+
+import os
+from collections import Counter
+from typing import Unpack
+
+import click
+import msgspec
+
+from artifactstore.cli.command import command, current
+from artifactstore.cli.moving import Effort, effort_options, open_with
+from artifactstore.cli.output import human_bytes, print_json, printable, say
+from artifactstore.cli.session import note, open_current, showing_progress
+from artifactstore.cli.sync import DownOptions, down_options, known_job, parse_source, show_download, upload_line
+from artifactstore.cli.sync_views import download_fields, upload_fields
+from artifactstore.errors import SyncPlanError
+from artifactstore.jobs.sync_plan import (
+    MAX_PLAN_BYTES,
+    Direction,
+    PlannedMove,
+    SyncOptions,
+    SyncPlan,
+    parse_plan,
+    serialize_plan,
+)
+from artifactstore.jobs.syncing import SyncRequest, apply_sync, plan_sync, record_job
+from artifactstore.transfer.plan import ConflictStrategy
+
+_SHOWN_MOVES = 50
+
+
+class _PlanArguments(DownOptions):
+    key: str
+    directory: str
+    direction: str
+    out: str | None
+
+
+class _ApplyArguments(Effort):
+    plan: str
+    message: str
+
+
+@command("plan")
+@click.argument("key")
+@click.argument("directory", type=click.Path(), metavar="DIR")
+@down_options
+@click.option(
+    "--direction",
+    type=click.Choice([d.value for d in Direction]),
+    default=Direction.BOTH.value,
+    show_default=True,
+    help="What may move: from the job, to the current job, or first down and then up.",
+)
+@click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the plan, for `sync apply`.")
+def plan(**given: Unpack[_PlanArguments]) -> None:
+    """Show what would move, and keep it for `sync apply`.
+
+    Down comes the snapshot of --job, up goes the directory to the current job (without one to that of --job).
+    Nothing is written but FILE. The plan is bound to the snapshots and to the content of the directory that it saw.
+    """
+    source, number = parse_source(given["job"])
+    request = SyncRequest(
+        key=given["key"],
+        directory=given["directory"],
+        source_job_id=source,
+        target_job_id=known_job() or source,
+        snapshot=number,
+        direction=Direction(given["direction"]),
+        options=SyncOptions(
+            strategy=ConflictStrategy(given["strategy"]),
+            delete=given["delete"],
+            confirm_delete=given["confirm_delete"],
+            include=given["include"],
+            exclude=given["exclude"],
+        ),
+    )
+    with open_current() as store, showing_progress() as progress:
+        made = plan_sync(store, request, progress=progress)
+    if given["out"] is not None:
+        _write(given["out"], serialize_plan(made))
+    if current().json:
+        fields = msgspec.to_builtins(made)
+        del fields["schema"]
+        print_json("sync-plan", fields)
+    else:
+        _show(made)
+        if given["out"] is None:
+            note("--out FILE keeps the plan, and `artifactstore sync apply FILE` does what it says")
+
+
+def _show(made: SyncPlan) -> None:
+    sides = (
+        (f"down from job {made.source.job_id}", made.direction.goes_down, made.down),
+        (f"up to job {made.target.job_id}", made.direction.goes_up, made.up),
+    )
+    for title, goes, moves in sides:
+        if not goes:
+            continue
+        for move in moves[:_SHOWN_MOVES]:
+            say(f"{move.action.value:8}  {_move_text(move)}")
+        if len(moves) > _SHOWN_MOVES:
+            say(f"… and {len(moves) - _SHOWN_MOVES:,} more")
+        counts = Counter(move.action.value for move in moves)
+        parts = ", ".join(f"{count:,} {action}" for action, count in counts.items()) or "nothing"
+        total = sum(move.size_bytes for move in moves)
+        say(printable(f"{title}: {parts}{f', {human_bytes(total)}' if total else ''}"))
+
+
+def _move_text(move: PlannedMove) -> str:
+    beside = f": what comes in would be {printable(move.beside)}" if move.beside else ""
+    size = f"  {human_bytes(move.size_bytes)}" if move.size_bytes else ""
+    return f"{printable(move.path)}{size}{beside}"
+
+
+def _write(path: str, document: bytes) -> None:
+    """Whole or not at all, where the file system can."""
+    temporary = f"{path}.{os.getpid()}.part"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(document)
+        os.replace(temporary, path)
+    except OSError as error:
+        if os.path.lexists(temporary) and not isinstance(error, FileExistsError):
+            os.unlink(temporary)
+        what = f"the plan can't be written: {error.strerror or error}"
+        raise SyncPlanError(what, where=path, next_step="Name another FILE.") from error
+
+
+@command("apply")
+@click.argument("plan", type=click.Path(), metavar="PLAN")
+@click.option("-m", "--message", default="", help="What the snapshot is that is made, if one is.")
+@effort_options
+def apply(**given: Unpack[_ApplyArguments]) -> None:
+    """Do what a plan says, unless a side has moved since.
+
+    If a job has another snapshot by now, or the directory other content, that is said, and nothing is written.
+    """
+    wanted = parse_plan(_read(given["plan"]), where=printable(given["plan"]))
+    with open_with(given) as store, showing_progress() as progress:
+        done = apply_sync(store, wanted, message=given["message"], progress=progress)
+        if done.upload is not None and done.upload.action == "committed" and done.upload.number == 1:
+            record_job(store, wanted.target.job_id)
+    for notice in done.upload.notices if done.upload is not None else ():
+        note(str(notice))
+    if current().json:
+        fields = {
+            "download": download_fields(done.download) if done.download is not None else None,
+            "upload": upload_fields(done.upload) if done.upload is not None else None,
+        }
+        print_json("sync-apply", fields)
+    elif not current().quiet:
+        if done.download is not None:
+            show_download(done.download, wanted.directory)
+        if done.upload is not None:
+            say(upload_line(done.upload))
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_PLAN_BYTES + 1)
+    except OSError as error:
+        what = f"the plan can't be read: {error.strerror or error}"
+        raise SyncPlanError(what, where=path, next_step="Check the path.") from error
+
