@@ -11,13 +11,15 @@ Python's surrogate escapes, as on any command line.
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote, unquote
 
 from artifactstore.digest import Digest, parse_digest
 from artifactstore.errors import InvalidName
 
+_Item = TypeVar("_Item")
 MAX_FOLDER_DEPTH: Final = 8
 LATEST: Final = "latest"
 JOBS: Final = ".jobs"
@@ -129,6 +131,17 @@ def encode_job_text(text: str) -> str:
 def decode_job_text(encoded: str) -> str:
     """The text behind `encode_job_text`; what is not UTF-8 becomes U+FFFD, which never encodes to the same."""
     return unquote(encoded)
+
+
+def listed(what: str, given: Iterable[_Item]) -> tuple[_Item, ...]:
+    """What is given as a list. A text alone would be taken for the list of its letters.
+
+    Raises:
+        TypeError: It is no list.
+    """
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"{what}: a list is meant, and not {given!r:.200}")
+    return tuple(given)
 
 
 def check_folder(text: str) -> str:

@@ -31,7 +31,16 @@ from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.errors import NameNotFound, PathNotFound
 from artifactstore.manifest.model import Entry
 from artifactstore.manifest.paths import shown
-from artifactstore.names import Name, Reference, check_alias, check_folder, check_label, parse_reference, parse_whole
+from artifactstore.names import (
+    Name,
+    Reference,
+    check_alias,
+    check_folder,
+    check_label,
+    listed,
+    parse_reference,
+    parse_whole,
+)
 from artifactstore.store import Store, open_store
 from artifactstore.transaction.expiry import Ttl, parse_ttl
 from artifactstore.transaction.upload import Strategy
@@ -141,8 +150,8 @@ class Artifact:
         self._additions.add_directory(
             source,
             directory_path(dir_path, obj_path),
-            include=_texts("include", include),
-            exclude=_texts("exclude", exclude),
+            include=listed("include", include),
+            exclude=listed("exclude", exclude),
             clock=SYSTEM_CLOCK,
         )
 
@@ -278,13 +287,13 @@ class Artifact:
         options = PushOptions(
             strategy=_parse_strategy(conflict_strategy),
             message=self.description,
-            aliases=tuple(check_alias(alias) for alias in _texts("aliases", aliases)),
+            aliases=tuple(check_alias(alias) for alias in listed("aliases", aliases)),
             force=force,
             labels=tuple(_checked_labels(self.labels)),
             metadata=dict(self.metadata),
             ttl_seconds=None if ttl is None else parse_ttl(ttl),
             made_by=check_job_id(made_by) if made_by else "",
-            made_from=(*_texts("made_from", made_from), *self._made_from_base(target)),
+            made_from=(*listed("made_from", made_from), *self._made_from_base(target)),
         )
         if not make_folder and not folder_exists(self.store, folder.strip("/")):
             raise NameNotFound(f"there is no folder {folder}", next_step="Make it, or upload with make_folder=True.")
@@ -353,7 +362,7 @@ class Artifact:
         """
         options = PullOptions(
             strategy=_parse_conflict_strategy(conflict_strategy),
-            paths=tuple(check_object_path(path.rstrip("/")) for path in _texts("paths", paths)),
+            paths=tuple(check_object_path(path.rstrip("/")) for path in listed("paths", paths)),
             allow_expired=allow_expired,
         )
         if references:
@@ -487,14 +496,7 @@ def load_artifact(path: str, *, store: StoreLike = None) -> Artifact:
 
 
 def _checked_labels(labels: Sequence[str]) -> list[str]:
-    return [check_label(label) for label in _texts("labels", labels)]
-
-
-def _texts(what: str, given: Sequence[str]) -> tuple[str, ...]:
-    """What is given as a list. A text alone would be taken for the list of its letters."""
-    if isinstance(given, str):
-        raise TypeError(f"{what}: a list of texts is meant, not the text {given!r}")
-    return tuple(given)
+    return [check_label(label) for label in listed("labels", labels)]
 
 
 def _absolute(path: Path) -> bytes:

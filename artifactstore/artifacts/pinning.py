@@ -28,7 +28,7 @@ from artifactstore.errors import (
 )
 from artifactstore.manifest.model import Entry, EntryKind, ReferenceTarget
 from artifactstore.manifest.paths import shown
-from artifactstore.names import parse_whole
+from artifactstore.names import listed, parse_whole
 from artifactstore.results import VersionInfo
 from artifactstore.store import Store
 from artifactstore.transaction.records import parse_expiry
@@ -53,7 +53,7 @@ def references_in(entries: Iterator[Entry], paths: Paths = ()) -> dict[bytes, Re
     if not paths:
         return found
     chosen: dict[bytes, ReferenceTarget] = {}
-    for path in map(_object_path, paths):
+    for path in map(_object_path, listed("paths", paths)):
         below = {at: target for at, target in found.items() if at == path or at.startswith(path + b"/")}
         if not below:
             raise PathNotFound(f"no reference is at {shown(path)}, nor below it", where=shown(path))
@@ -216,7 +216,7 @@ def unpin(  # noqa: PLR0913 - which content, which URI, and how: all by keyword
         raise ValueError("one URI is for one path")
     info = store.show(reference)
     files = {entry.path for entry in store.files(info.version) if entry.kind == EntryKind.FILE}
-    wanted = _wanted(info, files, [_object_path(path) for path in paths])
+    wanted = _wanted(info, files, [_object_path(path) for path in listed("paths", paths)])
     if uri is not None:
         sources = {path: ReferenceTarget(uri=uri) for path in wanted}
     else:

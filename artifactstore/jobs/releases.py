@@ -22,7 +22,7 @@ from artifactstore.jobs.close_names import did_you_mean
 from artifactstore.jobs.project_folder import project_folder
 from artifactstore.jobs.semantic_versions import FIRST_RELEASE, SemanticVersion, parse_semantic_version
 from artifactstore.jobs.single_files import base_name, newest, note_use
-from artifactstore.names import Latest, Name, Reference, check_folder
+from artifactstore.names import Latest, Name, Reference, check_folder, listed
 from artifactstore.results import VersionInfo
 from artifactstore.store import Store
 from artifactstore.transaction.listing import ItemKind, holds_anything, list_whole_folder
@@ -181,7 +181,7 @@ class Releases:
             strategy=Strategy.ERROR,
             message=short_description,
             metadata=dict(metadata),
-            labels=tuple(labels),
+            labels=listed("labels", labels),
             made_by=self.job_id,
         )
         return self._adding(name, _placed(source_path, readme), options, progress).add(wanted)

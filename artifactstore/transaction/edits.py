@@ -14,6 +14,7 @@ from artifactstore.backend.protocol import Backend
 from artifactstore.clock import Clock, timestamp
 from artifactstore.errors import InvalidMetadata, NameNotFound, TransientBackendError, VersionDeleted
 from artifactstore.keys import NameKeys
+from artifactstore.names import listed
 from artifactstore.transaction.conditional import Backoff, Won, put_once
 from artifactstore.transaction.expiry import Ttl, expiry_after, parse_ttl
 from artifactstore.transaction.labels import put_edit_hints
@@ -39,6 +40,7 @@ class VersionEdit:
     Raises:
         InvalidName: A label is none.
         InvalidMetadata: A value is none, or something is both given and taken away.
+        TypeError: A text where a list is meant.
     """
 
     message: str | None = None
@@ -49,6 +51,8 @@ class VersionEdit:
     ttl: Ttl | None = None
 
     def __post_init__(self) -> None:
+        for what in ("add_labels", "remove_labels", "unset_metadata"):
+            object.__setattr__(self, what, listed(what, getattr(self, what)))
         check_labels(self.remove_labels)
         both = {*check_labels(self.add_labels)}.intersection(self.remove_labels)
         both |= check_metadata(self.set_metadata).keys() & {*self.unset_metadata}

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from artifactstore.errors import InvalidMetadata
-from artifactstore.names import check_label
+from artifactstore.names import check_label, listed
 from artifactstore.transaction.records import MAX_RECORD_BYTES, Notes
 
 MAX_MESSAGE_BYTES: Final = 64 << 10
@@ -49,9 +49,7 @@ def check_labels(labels: Iterable[str]) -> tuple[str, ...]:
     Raises:
         InvalidName: One is not of the grammar of aliases.
     """
-    if isinstance(labels, str):
-        raise TypeError("labels: a list of texts, not one text")
-    return tuple(dict.fromkeys(check_label(label) for label in labels))
+    return tuple(dict.fromkeys(check_label(label) for label in listed("labels", labels)))
 
 
 def check_metadata(metadata: Mapping[str, object]) -> dict[str, object]:

@@ -20,6 +20,7 @@ import msgspec
 
 from artifactstore.errors import DestinationExists, DownloadConflict
 from artifactstore.manifest.model import Entry, EntryPlaces
+from artifactstore.names import listed
 from artifactstore.transfer.conflict import LocalFact
 
 MAX_UNCONFIRMED_DELETE_PERCENT: Final = 50
@@ -59,6 +60,9 @@ class PullOptions:
         paths: Only these paths of what is pulled, each with all below it; empty for everything.
         include, exclude: gitignore patterns. What they do not take is left alone here, with `delete` too.
         base: What edits here and changes there are told apart by.
+
+    Raises:
+        TypeError: A text where a list is meant.
     """
 
     strategy: ConflictStrategy = ConflictStrategy.ERROR
@@ -71,6 +75,10 @@ class PullOptions:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     base: SyncBase = SyncBase.SAME_NAME
+
+    def __post_init__(self) -> None:
+        for what in ("paths", "include", "exclude"):
+            object.__setattr__(self, what, listed(what, getattr(self, what)))
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 from artifactstore.codec import Compression
-from artifactstore.names import Reference
+from artifactstore.names import Reference, listed
 from artifactstore.transaction.records import VersionPin
 from artifactstore.transaction.upload import Strategy
+from artifactstore.transaction.uses import check_job_id
 from artifactstore.transfer.context import Reuse
 from artifactstore.transfer.found import FollowLinks, Growth, Notice, OnError, Unmatched
 
@@ -35,6 +36,10 @@ class PushOptions:
             directory goes over what the newest version has, and all else in that stays; other uploads that commit
             meanwhile are built upon, so that there may be a version more than one.
         dry_run: Scan, read and compare; write nothing to the store.
+
+    Raises:
+        InvalidName: ``made_by`` can't be the id of a job.
+        TypeError: A text where a list is meant.
     """
 
     strategy: Strategy = Strategy.VERSION
@@ -57,6 +62,12 @@ class PushOptions:
     growth: Growth = Growth.READ_AGAIN
     unmatched: Unmatched = Unmatched.LEFT_OUT
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        for what in ("aliases", "labels", "made_from", "include", "exclude"):
+            object.__setattr__(self, what, listed(what, getattr(self, what)))
+        if self.made_by:
+            check_job_id(self.made_by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
