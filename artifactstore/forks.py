@@ -16,7 +16,8 @@ from artifactstore.priority import BACKGROUND_THREADS, give_way, gives_way
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_AT_THE_END: Final = "cannot schedule new futures after interpreter shutdown"
+_REFUSED: Final = "cannot schedule new futures"
+"""How a pool says that it takes no more work: after `shutdown`, and at the end of the program."""
 
 
 class Renewable(Protocol):
@@ -49,6 +50,7 @@ class Threads(Executor):
     def __init__(self, max_workers: int, name: str) -> None:
         self._max_workers = max_workers
         self._name = name
+        self._is_closed = False
         self.renew()
         renew_in_children(self)
 
@@ -63,7 +65,7 @@ class Threads(Executor):
         try:
             return pool.submit(fn, *args, **kwargs)
         except RuntimeError as error:
-            if str(error) != _AT_THE_END:
+            if self._is_closed or not str(error).startswith(_REFUSED):
                 raise
         done: Future[T] = Future()
         try:
@@ -73,6 +75,7 @@ class Threads(Executor):
         return done
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._is_closed = True
         for pool in (self._pool, self._background):
             pool.shutdown(wait, cancel_futures=cancel_futures)
 

@@ -119,7 +119,12 @@ class Watch(Generic[R]):
         Raises:
             As the last upload.
         """
-        return self._upload().wait() if self._end() else None
+        if not self._end():
+            return None
+        try:
+            return self._upload().wait()
+        finally:
+            self._exits.remove(self.finish)
 
     def finish(self, timeout: float | None = None) -> None:
         """As `stop`, but an error is logged, and nothing raised.
@@ -136,14 +141,15 @@ class Watch(Generic[R]):
             _log.error("the last upload of %s failed: %s", self._what, said(error))
             if self._failed is not None:
                 self._failed(type(error).__name__)
+        finally:
+            if timeout is None:
+                self._exits.remove(self.finish)
 
     def _end(self) -> bool:
         """Whether it was this call that ended it."""
         with self._stopping:
             was_active = self.is_active
             self._stopped.set()
-        if was_active:
-            self._exits.remove(self.finish)
         return was_active
 
     def _run(self) -> None:
