@@ -27,6 +27,7 @@ from artifactstore.names import Name
 from artifactstore.transaction.aliases import AliasMove, check_may_be_removed, list_aliases, move_alias
 from artifactstore.transaction.conditional import Backoff
 from artifactstore.transaction.outcomes import decide, fence, fresh_tx, read_outcome
+from artifactstore.transaction.protection import check_protection_finally
 from artifactstore.transaction.records import OutcomeRecord, OutcomeState, SlotRecord, fresh_nonce
 from artifactstore.transaction.runs import condemned
 from artifactstore.transaction.slots import live_rival, take_slot
@@ -142,6 +143,8 @@ def commit(
         CommitStateUnknown: The outcome was sent and can't be read back. Nothing was removed.
         CorruptData, UnsupportedFormat: A record that decides can't be read. No version was made.
         InvalidName: Strategy `new`, and the alternative name would be too long.
+        AliasProtected: A protected alias would move, or lose its version. No version was made; if it was protected
+            only meanwhile, the version is there, as the error says.
         BackendError: The storage failed before the outcome was sent. No version was made.
     """
     early = settle_early(upload, aliases=aliases)
@@ -188,6 +191,8 @@ class _Commit:
             may_settle = attempt == 1 and if_unchanged is IfUnchanged.REPORT
             if may_settle and (settled := self._settled(encoded)) is not None:
                 return settled
+            if attempt == 1:
+                check_protection_finally(self._upload, aliases=self._aliases)
             match self._attempt(tx, encoded, abandoned):
                 case Version() as version:
                     return _finish(

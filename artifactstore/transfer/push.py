@@ -25,21 +25,16 @@ from artifactstore.keys import TxId
 from artifactstore.manifest.model import Entry, EntryKind, EntryPlaces, PackRow
 from artifactstore.names import Name, Reference, check_alias, parse_whole
 from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
-from artifactstore.transaction.aliases import (
-    FORCE,
-    NO_GUARD,
-    check_aliases_may_move,
-    check_may_be_removed,
-    list_aliases,
-)
+from artifactstore.transaction.aliases import FORCE, NO_GUARD
 from artifactstore.transaction.commit import commit, settle_early, settle_known
 from artifactstore.transaction.edits import VersionEdit, edit_version
 from artifactstore.transaction.expiry import NEVER, expiry_after, parse_ttl
 from artifactstore.transaction.labels import put_label_hints
 from artifactstore.transaction.notes import check_notes
+from artifactstore.transaction.protection import check_protection_early, check_protection_finally
 from artifactstore.transaction.records import Notes, VersionPin
 from artifactstore.transaction.resolve import resolve
-from artifactstore.transaction.upload import Action, CommitResult, IfUnchanged, SlotDetails, Strategy, Upload, begin
+from artifactstore.transaction.upload import Action, CommitResult, IfUnchanged, SlotDetails, Upload, begin
 from artifactstore.transaction.uses import put_made_hint, put_use_hints
 from artifactstore.transaction.versions import Version, with_edit
 from artifactstore.transfer.content import Content, deleted_among
@@ -143,17 +138,6 @@ def _scan_options(options: PushOptions) -> ScanOptions:
     )
 
 
-def _check_protection(upload: Upload, options: PushOptions) -> None:
-    """Refuse before anything is sent what would move a protected alias, or take its version away."""
-    if options.force:
-        return
-    if options.aliases:
-        check_aliases_may_move(upload.backend, upload.name, options.aliases)
-    if options.strategy is Strategy.REPLACE and upload.seen:
-        moves = list_aliases(upload.backend, upload.name)
-        check_may_be_removed(upload.name, {version.slot for version in upload.seen}, moves)
-
-
 def _details(context: StoreContext, options: PushOptions, notes: Notes, *, origin: str) -> SlotDetails:
     pins = context.requests.map(partial(_pin, context), _parsed(options.made_from))
     where = provenance(origin)
@@ -214,7 +198,8 @@ class _Push:
             known = settle_known(upload, tx=TxId(synced.tx), aliases=options.aliases, details=self._details)
             if known is not None:
                 return self._settled(known)
-        _check_protection(upload, options)
+        again = options.reuse is Reuse.NOTHING
+        check_protection_early(upload, aliases=options.aliases, makes_version=again)
         self._content = self._store_content(staging)
         if options.dry_run:
             return self._planned(self._content)
@@ -490,6 +475,8 @@ class _Push:
     def _planned(self, content: ContentUpload) -> PushResult:
         latest, digest = self._upload.latest, content.content_digest().hex()
         is_unchanged = latest is not None and latest.record.content == digest
+        if not is_unchanged:
+            check_protection_finally(self._upload, aliases=self._options.aliases)
         return PushResult(
             action="unchanged" if is_unchanged else "planned",
             name=self._upload.name.text,

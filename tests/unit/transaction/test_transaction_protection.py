@@ -134,9 +134,18 @@ def test_checks_up_front_name_every_protected_alias(world: World) -> None:
 
 def test_replace_leaves_what_a_protected_alias_points_to(world: World) -> None:
     world.move(2, PROTECT)
-    with pytest.raises(AliasProtected) as caught:
+    with pytest.raises(AliasProtected, match="No version was made"):
         push(world.memory, world.clock, NAME.text, {b"f": b"new"}, strategy=Strategy.REPLACE)
-    assert "m:v4 is committed and safe" in str(caught.value)
+    assert [version.slot for version in live_versions(world.memory, NAME)] == [3, 2, 1]
+
+
+def test_replace_leaves_what_is_protected_while_the_push_is_under_way(world: World) -> None:
+    world.move(2)
+    task = Task(lambda b: push(b, world.clock, NAME.text, {b"f": b"new"}, strategy=Strategy.REPLACE), world.memory)
+    assert task.run_until("put_if_absent", "/outcome")
+    world.protect(world.memory)
+    with pytest.raises(AliasProtected, match="m:v4 is committed and safe"):
+        task.finish()
     assert [version.slot for version in live_versions(world.memory, NAME)] == [4, 3, 2, 1]
 
 

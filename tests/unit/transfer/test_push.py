@@ -12,7 +12,6 @@ from artifactstore.backend.wrappers.count import CountBackend
 from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.codec import Compression
 from artifactstore.errors import (
-    AliasProtected,
     InvalidMetadata,
     InvalidName,
     SourceChanged,
@@ -673,39 +672,6 @@ class TestNotes:
         with pytest.raises((InvalidMetadata, InvalidName)):
             push(world, tree, through=count, **wrong)
         assert not [key for key in set(world.memory.keys()) if key != STORE]
-
-
-class TestProtection:
-    def test_an_alias_that_is_protected_does_not_move_with_a_push(self, world: StoreWorld, tree: Path) -> None:
-        push(world, tree, aliases=("prod",))
-        with world.store() as store:
-            store.protect_alias("n", "prod")
-        push(world, tree, aliases=("prod",))  # it points there already
-        edit_tree(tree, {b"new": b"new"})
-        keys = set(world.memory.keys())
-        with pytest.raises(AliasProtected, match="prod"):
-            push(world, tree, aliases=("prod",))
-        assert set(world.memory.keys()) == keys
-
-    def test_replace_does_not_delete_what_a_protected_alias_points_to(self, world: StoreWorld, tree: Path) -> None:
-        push(world, tree, aliases=("prod",))
-        with world.store() as store:
-            store.protect_alias("n", "prod")
-        edit_tree(tree, {b"new": b"new"})
-        keys = set(world.memory.keys())
-        with pytest.raises(AliasProtected, match="prod"):
-            push(world, tree, strategy=Strategy.REPLACE)
-        assert set(world.memory.keys()) == keys
-
-    def test_force_goes_over_protection(self, world: StoreWorld, tree: Path) -> None:
-        push(world, tree, aliases=("prod",))
-        with world.store() as store:
-            store.protect_alias("n", "prod")
-        edit_tree(tree, {b"new": b"new"})
-        push(world, tree, aliases=("prod",), force=True)
-        edit_tree(tree, {b"newer": b"newer"})
-        push(world, tree, strategy=Strategy.REPLACE, force=True)
-        assert world.live("n") == ["n:v3"]
 
 
 class TestBase:
