@@ -42,7 +42,7 @@ def test_every_question_that_needs_no_server_is_answered_side_by_side(tmp_path: 
     done, out = run(tmp_path, "--large")
     assert done.returncode == 0, done.stderr
     questions = json.loads(out.read_text())["questions"]
-    small = ["local-ckpt", "local-small", "start", "requests", "artifact", "find", "sync-local"]
+    small = ["local-ckpt", "local-small", "start", "requests", "artifact", "find", "sync-local", "slowdown"]
     assert list(questions) == [*small, "local-large"]
     for name in ("local-ckpt", "local-small", "local-large"):
         assert set(questions[name]["tools"]) == {"artifactstore", "cp"}

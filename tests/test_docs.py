@@ -26,7 +26,10 @@ from artifactstore.cli.main import COMMANDS, program
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if path.is_file())
-PYTHON_NAMES = ("artifacts", "cli", "filesystem", "jobs", "python", "references", "runs", "sync", "t9k", "versions")
+PYTHON_NAMES = (
+    *("artifacts", "background", "cli", "filesystem", "jobs", "python"),
+    *("references", "runs", "sync", "t9k", "versions"),
+)
 PYTHON_PAGES = {"README.md", "docs/cache.md", *(f"docs/{name}.md" for name in PYTHON_NAMES)}
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<info>console|python)(?P<rest>[^\n]*)\n(?P<body>.*?)^(?P=indent)```", re.M | re.S

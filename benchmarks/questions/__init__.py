@@ -14,6 +14,7 @@ from questions.random_reads import RandomReadsQuestion
 from questions.requests import RequestsQuestion
 from questions.s3_ckpt import S3_CKPT
 from questions.s3_small import S3_SMALL
+from questions.slowdown import SlowdownQuestion
 from questions.start import StartQuestion
 from questions.sync import SYNC_CHANGE, SYNC_LOCAL, SYNC_S3
 
@@ -30,5 +31,6 @@ QUESTIONS: Final[Sequence[Question]] = (
     SYNC_CHANGE,
     SYNC_LOCAL,
     SYNC_S3,
+    SlowdownQuestion(),
     LOCAL_LARGE,
 )
