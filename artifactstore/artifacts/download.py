@@ -243,6 +243,8 @@ class _Coming:
     def result(self, done: PullResult, plan: PullPlan) -> PullResult:
         """What the pull did, or would do, with the references in it."""
         writes = [*plan.writes, *plan.late_writes]
+        size_bytes = sum(write.entry.size for write in writes)
+        is_done = not done.dry_run
         return replace(
             done,
             files=done.files + len(self._known),
@@ -251,7 +253,10 @@ class _Coming:
             kept=tuple(sorted({*done.kept, *plan.kept})),
             conflicts=_joint(plan, done).conflicts,
             references=(),
-            content_bytes=done.content_bytes + sum(write.entry.size for write in writes),
+            content_bytes=done.content_bytes + size_bytes,
+            fetched_bytes=done.fetched_bytes + (size_bytes if is_done else 0),
+            reused_bytes=done.reused_bytes + (sum(entry.size for entry in plan.unchanged) if is_done else 0),
+            fetched_references=len(writes) if is_done else 0,
         )
 
 

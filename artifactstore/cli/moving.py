@@ -261,7 +261,9 @@ def pull_line(result: PullResult) -> str:
         what = f"nothing to do, {human_count(result.files, 'file')} here already"
     else:
         removed = f", {len(result.removed):,} removed" if result.removed else ""
-        moved = f"{human_bytes(result.fetched_bytes)} fetched, {human_bytes(result.reused_bytes)} were here"
+        references = human_count(result.fetched_references, "reference")
+        of_these = f" ({references})" if result.fetched_references else ""
+        moved = f"{human_bytes(result.fetched_bytes)} fetched{of_these}, {human_bytes(result.reused_bytes)} were here"
         what = (
             f"{human_count(len(result.written), 'path')} written{removed}, {human_bytes(result.content_bytes)}; {moved}"
         )

@@ -132,6 +132,7 @@ def pull_fields(result: PullResult) -> dict[str, object]:
             {**json_path(c.path), "beside": json_path(c.beside) if c.beside else None} for c in result.conflicts
         ],
         "references": [json_path(path) for path in result.references],
+        "fetched_references": result.fetched_references,
     }
 
 

@@ -40,7 +40,8 @@ class PullResult:
         conflicts: Paths that both sides changed, each with where what came in landed instead, if it did.
         references: Paths whose content is not in the store; they were left out.
         content_bytes: Content of everything written.
-        fetched_bytes: Read from the store. reused_bytes: content that was here already.
+        fetched_bytes: Read from the store, and of what references point to. reused_bytes: content that was here already.
+        fetched_references: How many references were fetched; ``written`` has them too.
         pin: Which version it was, beyond doubt.
     """
 
@@ -57,6 +58,7 @@ class PullResult:
     reused_bytes: int
     dry_run: bool
     pin: VersionPin
+    fetched_references: int = 0
 
 
 def pull(

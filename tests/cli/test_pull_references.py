@@ -40,6 +40,15 @@ def test_pull_with_references_brings_them(data: Path) -> None:
     document = json.loads(done.stdout)
     assert (document["written"], document["references"]) == ([{"path": "data/a"}], [])
     assert Path("there/data/a").read_text() == "content"
+    assert (document["fetched_bytes"], document["fetched_references"]) == (7, 1)
+    again = json.loads(run("pull", "demo", "there", "--references", "--json").stdout)
+    assert (again["fetched_bytes"], again["fetched_references"]) == (0, 0)
+
+
+def test_pull_says_how_many_references_it_fetched(data: Path) -> None:
+    dry = json.loads(run("pull", "demo", "there", "--references", "--dry-run", "--json").stdout)
+    assert (dry["fetched_bytes"], dry["fetched_references"]) == (0, 0)
+    assert "1 path written, 7 B; 7 B fetched (1 reference)" in run("pull", "demo", "there", "--references").stdout
 
 
 @pytest.mark.parametrize(
