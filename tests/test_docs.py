@@ -27,8 +27,8 @@ from artifactstore.cli.main import COMMANDS, program
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if path.is_file())
 PYTHON_NAMES = (
-    *("artifacts", "background", "cli", "filesystem", "jobs", "python"),
-    *("references", "runs", "sync", "t9k", "versions"),
+    *("artifacts", "background", "cli", "filesystem", "foundations", "jobs", "python"),
+    *("references", "runs", "saved", "sync", "t9k", "tensorboard", "versions"),
 )
 PYTHON_PAGES = {"README.md", "docs/cache.md", *(f"docs/{name}.md" for name in PYTHON_NAMES)}
 FENCE = re.compile(

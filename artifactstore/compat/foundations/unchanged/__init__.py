@@ -1,0 +1,1 @@
+"""A folder for `PYTHONPATH`: `import foundations` finds what lies in it."""
