@@ -162,6 +162,7 @@ class Artifact:
         *,
         digest: bool = False,
         storage_options: Mapping[str, object] | None = None,
+        progress: Progress = NULL_PROGRESS,
     ) -> None:
         """Add content that stays where it is: an object, or all below a prefix (docs/references.md).
 
@@ -173,6 +174,7 @@ class Artifact:
             obj_path: As of `add_file`, and for a prefix as of `add_dir`.
             digest: Read all of it now, and note its digests: only they prove content for good.
             storage_options: What fsspec opens it with. Kept nowhere.
+            progress: Told of each object found, and with ``digest`` of what is read.
 
         Raises:
             ReferenceNotAllowed: The settings do not allow it, or it holds credentials.
@@ -181,7 +183,7 @@ class Artifact:
         """
         options = {uri.partition(":")[0].lower(): storage_options} if storage_options else None
         with Origins(rules_of(self.store, options=options)) as origins:
-            found = resolve(uri, origins, digest=digest)
+            found = resolve(uri, origins, digest=digest, progress=progress)
         self._additions.add_references(found.placed(obj_path), uri)
 
     @contextmanager

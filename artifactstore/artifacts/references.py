@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -26,6 +27,7 @@ from artifactstore.artifacts.http_origin import HttpOrigin
 from artifactstore.artifacts.origins import MODIFIED, Facts, Found, Origin
 from artifactstore.artifacts.paths import check_object_path, directory_path, object_path
 from artifactstore.artifacts.reference_rules import ARTIFACT_SCHEME, ReferenceRules, check_uri
+from artifactstore.clock import SYSTEM_CLOCK, Clock
 from artifactstore.digest import REFERENCE_CONTEXT, Buffer
 from artifactstore.errors import (
     ConfigurationError,
@@ -37,10 +39,12 @@ from artifactstore.errors import (
     ReferenceNotFound,
     ReferenceUnreachable,
 )
-from artifactstore.manifest.model import MAX_SIZE_BYTES, ReferenceTarget
+from artifactstore.manifest.model import ReferenceTarget
 from artifactstore.names import parse_reference
+from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 
 _REQUESTS: Final = 8
+_PROGRESS_BYTES: Final = 64 << 10
 _VERSION_MARK: Final = "?versionId="
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -154,8 +158,9 @@ class Fetched:
 class Origins:
     """The places of one task, opened when they are first needed. A context manager; safe for threads."""
 
-    def __init__(self, rules: ReferenceRules) -> None:
+    def __init__(self, rules: ReferenceRules, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.rules = rules
+        self.clock = clock
         self._pool = ThreadPoolExecutor(_REQUESTS, "artifactstore-references")
         self._lock = threading.Lock()
         self._opened: dict[str, Origin] = {}
@@ -200,35 +205,44 @@ def _open(scheme: str, rules: ReferenceRules) -> Origin:
 # -- resolving ---------------------------------------------------------------------------------------
 
 
-def resolve(uri: str, origins: Origins, *, digest: bool = False) -> Resolution:
+def resolve(uri: str, origins: Origins, *, digest: bool = False, progress: Progress = NULL_PROGRESS) -> Resolution:
     """Look at what a URI stands for: one object, or everything below a prefix.
 
     A prefix is a directory, or a URI with a slash at the end.
 
     Args:
         digest: Read all content now, and record its digests.
+        progress: Told of each object as of a file: found, and with ``digest`` read.
 
     Raises:
         ReferenceNotAllowed: The rules refuse the URI, or something below it.
         ReferenceNotFound: Nothing is there, or nothing below it.
         ReferenceUnreachable: It could not be found out.
     """
+    progress.phase("looking at references", total_files=None, total_bytes=None)
     found = origins.of(uri).look(uri)
-    if not found.is_prefix:
-        return Resolution(uri=uri, is_prefix=False, targets={b"": _target(found, origins, digest=digest)})
-    objects = _expand(uri, origins)
+    objects = _expand(uri, origins, progress) if found.is_prefix else {b"": found}
     if not objects:
         raise ReferenceNotFound(f"nothing is below {uri}", where=uri)
-    targets = origins.map(lambda each: _target(each, origins, digest=digest), objects.values())
-    return Resolution(uri=uri, is_prefix=True, targets=dict(zip(objects, targets, strict=True)))
+    if digest:
+        progress.phase("reading references", total_files=len(objects), total_bytes=_size_bytes(objects.values()))
+    targets = origins.map(partial(_target, origins=origins, digest=digest, progress=progress), objects.values())
+    return Resolution(uri=uri, is_prefix=found.is_prefix, targets=dict(zip(objects, targets, strict=True)))
 
 
-def _target(found: Found, origins: Origins, *, digest: bool) -> ReferenceTarget:
+def _size_bytes(objects: Iterable[Found]) -> int | None:
+    """Of all of them together; None where one does not say."""
+    sizes = [each.facts.size_bytes if each.facts is not None else None for each in objects]
+    return None if None in sizes else sum(filter(None, sizes))
+
+
+def _target(found: Found, origins: Origins, *, digest: bool, progress: Progress) -> ReferenceTarget:
     facts = found.facts or Facts()
     target = ReferenceTarget(uri=found.uri, size_bytes=facts.size_bytes, etag=facts.etag, version_id=facts.version_id)
     if not digest:
         return target
-    read = fetch(target, origins, _ignore)
+    read = fetch(target, origins, lambda piece: progress.advance(content_bytes=len(piece)))
+    progress.advance(files=1)
     return ReferenceTarget(
         uri=found.uri, size_bytes=read.size_bytes, etag=facts.etag, version_id=facts.version_id, digest=read.digest
     )
@@ -238,7 +252,7 @@ def _ignore(piece: Buffer) -> None:
     pass
 
 
-def _expand(uri: str, origins: Origins) -> dict[bytes, Found]:
+def _expand(uri: str, origins: Origins, progress: Progress) -> dict[bytes, Found]:
     """All objects below a prefix, by their paths below it, in order."""
     objects: dict[bytes, Found] = {}
     seen = {uri}
@@ -248,6 +262,7 @@ def _expand(uri: str, origins: Origins) -> dict[bytes, Found]:
         for path, found in _level(level, origins):
             if not found.is_prefix:
                 objects[path] = found
+                progress.advance(files=1)
             elif found.uri not in seen:
                 seen.add(found.uri)
                 below.append((path, found.uri))
@@ -399,10 +414,10 @@ def fetch(target: ReferenceTarget, origins: Origins, write: Callable[[Buffer], o
 
     Raises:
         ReferenceChanged: Something else is there now; `ReferenceGone`: nothing.
-        ReferenceNotAllowed: The rules refuse the URI.
-        ReferenceUnreachable: The place did not answer, or not to the end.
+        ReferenceNotAllowed: The rules refuse the URI, or its content is longer than they allow.
+        ReferenceUnreachable: The place did not answer, or not to the end, or much too slowly.
     """
-    reading = _Reading(target, write)
+    reading = _Reading(target, write, origins)
     with _gone_is_changed(target):
         after = origins.of(target.uri).read(
             target.uri, version_id=target.version_id, before=reading.begin, write=reading.write
@@ -418,7 +433,7 @@ def check_unchanged(target: ReferenceTarget, origins: Origins) -> None:
     """
     if target.version_id:
         return  # that version may be there still, whatever came after it: `fetch` will tell
-    reading = _Reading(target, _ignore)
+    reading = _Reading(target, _ignore, origins)
     with _gone_is_changed(target):
         found = origins.of(target.uri).look(target.uri)
         if found.facts is None:
@@ -440,9 +455,13 @@ def _gone_is_changed(target: ReferenceTarget) -> Iterator[None]:
 class _Reading:
     """One reference on its way in, checked as it comes."""
 
-    def __init__(self, target: ReferenceTarget, write: Callable[[Buffer], object]) -> None:
+    def __init__(self, target: ReferenceTarget, write: Callable[[Buffer], object], origins: Origins) -> None:
         self._target = target
         self._write = write
+        self._rules = origins.rules
+        self._clock = origins.clock
+        self._progress_count = 0
+        self._progress_at = 0.0
         self._hasher = blake3.blake3(derive_key_context=REFERENCE_CONTEXT)
         self._count = 0
         self._first = Facts()
@@ -455,14 +474,39 @@ class _Reading:
         is_proved = self._proof is Proof.VERSION or bool(self._target.digest)
         if changes and (not is_proved or _has(changes, "size_bytes")):
             raise self._changed(changes)
+        self._check_length(facts.size_bytes or 0)
+        self._progress_at = self._clock.monotonic()
 
     def write(self, piece: Buffer) -> None:
         self._count += len(piece)
         expected = self._target.size_bytes
-        if self._count > (MAX_SIZE_BYTES if expected is None else expected):
-            raise self._changed([FieldChange(field="size_bytes", old=expected or 0, new=self._count)])
+        if expected is not None and self._count > expected:
+            raise self._changed([FieldChange(field="size_bytes", old=expected, new=self._count)])
+        self._check_length(self._count)
+        came_at = self._clock.monotonic()
+        self._check_progress(came_at)
         self._hasher.update(piece)
         self._write(piece)
+        self._progress_at += self._clock.monotonic() - came_at  # what we take is none of the place's
+
+    def _check_length(self, count: int) -> None:
+        # Whoever has the place may go on for ever, and no size was recorded that would tell.
+        if self._target.size_bytes is None and count > self._rules.max_unsized_bytes:
+            raise ReferenceNotAllowed(
+                f"{self._target.uri} is longer than {self._rules.max_unsized_bytes:,} bytes, and its size was not recorded",
+                where=self._target.uri,
+                next_step="Add it again where it tells its size, or raise `max_unsized_bytes` of `ReferenceRules`.",
+            )
+
+    def _check_progress(self, now: float) -> None:
+        if self._count - self._progress_count >= _PROGRESS_BYTES:
+            self._progress_count, self._progress_at = self._count, now
+        elif now - self._progress_at > self._rules.max_stall_seconds:
+            raise ReferenceUnreachable(
+                f"{self._target.uri} comes too slowly: under {_PROGRESS_BYTES >> 10} KiB in the last "
+                f"{self._rules.max_stall_seconds:g} seconds",
+                where=self._target.uri,
+            )
 
     def end(self, after: Facts) -> Fetched:
         uri, digest = self._target.uri, self._hasher.digest()

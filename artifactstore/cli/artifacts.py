@@ -27,6 +27,7 @@ from artifactstore.cli.output import (
 from artifactstore.cli.reading import version_rows
 from artifactstore.cli.session import expired_option, note, open_current, showing_progress
 from artifactstore.cli.views import push_fields, version_fields
+from artifactstore.transfer.progress import Progress
 from artifactstore.transfer.push import PushResult
 
 _SHOWN_OBJECTS = 50
@@ -147,7 +148,10 @@ def add(**given: Unpack[_AddArguments]) -> None:
 
 
 def _upload(artifact: Artifact, given: _Parts, *, folder: str = "", make_folder: bool = True) -> None:
-    _add_parts(artifact, given)
+    _add_paths(artifact, given)
+    if given["references"] or given["placed_references"]:
+        with showing_progress(noun="reference") as progress:
+            _add_references(artifact, given, progress)
     with showing_progress() as progress:
         done = artifact.upload(
             folder,
@@ -173,13 +177,18 @@ def show_upload(done: PushResult) -> None:
         say(push_line(done))
 
 
-def _add_parts(artifact: Artifact, given: _Parts) -> None:
-    folder = f"{given['to'].rstrip('/')}/" if given["to"] else None
-    placed = [*((path, folder) for path in given["paths"]), *given["placed"]]
-    for path, obj_path in placed:
+def _folder(given: _Parts) -> str | None:
+    return f"{given['to'].rstrip('/')}/" if given["to"] else None
+
+
+def _add_paths(artifact: Artifact, given: _Parts) -> None:
+    for path, obj_path in [*((path, _folder(given)) for path in given["paths"]), *given["placed"]]:
         _add_path(artifact, path, obj_path, include=given["include"], exclude=given["exclude"])
-    for uri, obj_path in [*((uri, folder) for uri in given["references"]), *given["placed_references"]]:
-        artifact.add_reference(uri, obj_path, digest=given["digest"])
+
+
+def _add_references(artifact: Artifact, given: _Parts, progress: Progress) -> None:
+    for uri, obj_path in [*((uri, _folder(given)) for uri in given["references"]), *given["placed_references"]]:
+        artifact.add_reference(uri, obj_path, digest=given["digest"], progress=progress)
 
 
 def _add_path(

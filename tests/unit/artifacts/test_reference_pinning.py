@@ -25,6 +25,7 @@ from artifactstore.manifest.model import EntryKind
 from artifactstore.store import Store
 from artifactstore.testing.stores import StoreWorld
 from artifactstore.transaction.edits import VersionEdit
+from artifactstore.transfer.progress import ProgressTotals
 
 
 @pytest.fixture
@@ -68,6 +69,22 @@ def test_prefix_is_added_as_one_reference_for_each_object(store: Store, data: Pa
     objects = load_artifact(version, store=store).objects
     assert objects["ref/a.bin"].uri == f"file://{data}/a.bin"
     assert objects["ref/a.bin"].size_bytes == 12
+
+
+@pytest.mark.parametrize(
+    ("digest", "phases", "files", "content_bytes"),
+    [
+        (False, ["looking at references"], 2, 0),
+        (True, ["looking at references", "reading references"], 4, 24),
+    ],
+    ids=["looked at", "read"],
+)
+def test_adding_references_tells_how_far_it_is(
+    store: Store, data: Path, digest: bool, phases: list[str], files: int, content_bytes: int
+) -> None:
+    seen = ProgressTotals()
+    create_artifact("demo", store=store).add_reference(f"file://{data}", digest=digest, progress=seen)
+    assert (seen.phases, seen.files, seen.content_bytes) == (phases, files, content_bytes)
 
 
 @pytest.mark.parametrize(
