@@ -66,6 +66,8 @@ class ReferenceRules:
         trusted_endpoints: URLs of servers that `http(s)` may go to wherever they are: your own S3 endpoint.
         options: For each scheme, what its file system is opened with (`storage_options`). Kept nowhere.
         max_objects: How many objects one prefix may have.
+        max_unsized_bytes: How long content may be whose size was not recorded.
+        max_stall_seconds: How long a place may take over the next 64 KiB of content; silence on the web ends sooner.
     """
 
     schemes: frozenset[str] = frozenset({"s3", "gs", "http", "https", "file", "artifact"})
@@ -74,8 +76,12 @@ class ReferenceRules:
     trusted_endpoints: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict, repr=False)
     max_objects: int = 1_000_000
+    max_unsized_bytes: int = 1 << 40
+    max_stall_seconds: float = 300.0
 
     def __post_init__(self) -> None:
+        if self.max_unsized_bytes < 1 or self.max_stall_seconds <= 0:
+            raise ValueError("the limits on content of references are above zero")
         if any(not os.path.isabs(root) for root in self.roots):
             raise ValueError("a root of references is an absolute path")
 

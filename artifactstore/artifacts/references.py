@@ -491,9 +491,10 @@ class _Reading:
 
     def _check_length(self, count: int) -> None:
         # Whoever has the place may go on for ever, and no size was recorded that would tell.
-        if self._target.size_bytes is None and count > self._rules.max_unsized_bytes:
+        limit = self._rules.max_unsized_bytes
+        if self._target.size_bytes is None and count > limit:
             raise ReferenceNotAllowed(
-                f"{self._target.uri} is longer than {self._rules.max_unsized_bytes:,} bytes, and its size was not recorded",
+                f"{self._target.uri} is longer than {limit:,} bytes, and its size was not recorded",
                 where=self._target.uri,
                 next_step="Add it again where it tells its size, or raise `max_unsized_bytes` of `ReferenceRules`.",
             )

@@ -12,6 +12,7 @@ from artifactstore.artifacts.reference_rules import ReferenceRules, check_uri, i
 from artifactstore.artifacts.references import DriftState, Origins, fetch, resolve, verify
 from artifactstore.errors import ArtifactStoreError, ReferenceNotAllowed, ReferenceUnreachable
 from artifactstore.manifest.model import ReferenceTarget
+from artifactstore.testing.clock import VirtualClock
 
 SECRET = b"what must not be read"
 RULES = ReferenceRules()
@@ -144,6 +145,40 @@ def test_headers_and_cookies_stay_with_the_server_that_the_uri_names(options: di
         assert [request.path for request in mine.requests] == ["/x", "/y", "/end"]
         assert has_it(mine) == [True, True, False]  # where it leads from the other is for the other to say
         assert has_it(other) == [False]
+
+
+@pytest.mark.parametrize("says_length", [True, False])
+def test_content_of_a_size_that_was_not_recorded_has_a_limit(outer: WebServer, says_length: bool) -> None:
+    outer.routes["/x"] = lambda request: Answer(body=b"content", says_length=says_length)
+    target, written = ReferenceTarget(uri=f"{outer.url}/x"), bytearray()
+    with Origins(ReferenceRules(max_unsized_bytes=7)) as origins:
+        assert fetch(target, origins, written.extend).size_bytes == 7
+    written.clear()
+    with Origins(ReferenceRules(max_unsized_bytes=6)) as origins:
+        with pytest.raises(ReferenceNotAllowed, match="longer than 6 bytes, and its size was not recorded"):
+            fetch(target, origins, written.extend)
+        assert not written
+        recorded = ReferenceTarget(uri=target.uri, size_bytes=7)
+        assert fetch(recorded, origins, written.extend).size_bytes == 7
+
+
+@pytest.mark.parametrize(("seconds", "is_given_up"), [(4, True), (2, False)])
+def test_content_that_drips_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, is_given_up: bool
+) -> None:
+    clock = VirtualClock()
+    real = file_origin._piece
+    monkeypatch.setattr(file_origin, "PIECE_BYTES", 1)
+    monkeypatch.setattr(file_origin, "_piece", lambda *given: (clock.advance(seconds), real(*given))[1])
+    (tmp_path / "f").write_bytes(b"slow")
+    target = ReferenceTarget(uri=f"file://{tmp_path}/f")
+    rules = ReferenceRules(roots=(str(tmp_path),), max_stall_seconds=10)
+    with Origins(rules, clock=clock) as origins:
+        if is_given_up:
+            with pytest.raises(ReferenceUnreachable, match="comes too slowly"):
+                fetch(target, origins, lambda piece: None)
+        else:  # and our own disk may be slow
+            assert fetch(target, origins, lambda piece: clock.advance(100)).size_bytes == 4
 
 
 def test_redirects_without_an_end_are_given_up(outer: WebServer) -> None:
