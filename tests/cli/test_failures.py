@@ -26,6 +26,12 @@ EXAMPLES: dict[str, Exception] = {
     "DestinationExists": errors.DestinationExists("it is a file"),
     "PathExists": errors.PathExists("two entries for x"),
     "FolderNotEmpty": errors.FolderNotEmpty("a holds names"),
+    "JobNotFound": errors.JobNotFound("no job train-7"),
+    "JobRunning": errors.JobRunning("job train-7 is running"),
+    "SyncPlanError": errors.SyncPlanError("not a plan", where="plan.json"),
+    "PlanOutdated": errors.PlanOutdated("the directory has changed", side="directory", paths=[b"a"]),
+    "SourceFileNotFound": errors.SourceFileNotFound("there is no x", where="x"),
+    "SourceIsDirectory": errors.SourceIsDirectory("x is a directory", where="x"),
     "CorruptData": errors.CorruptData("digest differs", key="packs/x", byte_range=(3, 9), versions=["a:v1"]),
     "UnsafeManifest": errors.UnsafeManifest("'..' in a path"),
     "UnsupportedFormat": errors.UnsupportedFormat("format 2"),
@@ -60,13 +66,13 @@ EXAMPLES: dict[str, Exception] = {
 
 CODES = {
     ExitCode.FAILURE: "ArtifactStoreError SourceError SourceUnreadable SourceChanged DestinationError "
-    "ReferenceChanged ValueError OSError MemoryError",
+    "ReferenceChanged SourceIsDirectory ValueError OSError MemoryError",
     ExitCode.USAGE: "SourceNotFound ConfigurationError LockFileError ReferenceNotAllowed InvalidName InvalidPath "
-    "InvalidMetadata InvalidExpression UsageError",
+    "InvalidMetadata InvalidExpression SyncPlanError SourceFileNotFound UsageError",
     ExitCode.NOT_FOUND: "NotFound ObjectNotFound StoreNotFound NameNotFound VersionDeleted VersionExpired PathNotFound "
-    "PinNotMet ReferenceNotFound ReferenceUnreachable ReferenceGone",
+    "JobNotFound PinNotMet ReferenceNotFound ReferenceUnreachable ReferenceGone",
     ExitCode.CONFLICT: "Conflict ObjectExists VersionExists AliasProtected DownloadConflict DestinationExists "
-    "PathExists FolderNotEmpty",
+    "PathExists FolderNotEmpty JobRunning PlanOutdated",
     ExitCode.CORRUPT: "CorruptData UnsafeManifest",
     ExitCode.STORAGE: "BackendError TransientBackendError StorePermissionDenied StoreOutOfSpace StoreReadOnly",
     ExitCode.UNKNOWN_COMMIT: "CommitStateUnknown",

@@ -34,7 +34,8 @@ GOLDEN_PACK = "5bb841c9a9e1df438ca91c24f9da44cd08170db0"
 
 
 def test_contexts_are_those_of_the_format_and_all_different() -> None:
-    kinds = ["block", "block content", "block index", "chunk", "content", "extent list", "file", "pack", "path", "root"]
+    kinds = ["block", "block content", "block index", "chunk", "content", "extent list", "file", "pack", "path"]
+    kinds += ["reference", "root", "user"]
     assert sorted(f"artifactstore 1 {kind}" for kind in kinds) == CONTEXTS
 
 
