@@ -16,19 +16,19 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from types import MappingProxyType
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 
 from artifactstore.artifacts.document import ArtifactDocument, parse_document, serialize_additions
 from artifactstore.artifacts.download import pull_with_references
 from artifactstore.artifacts.folders import folder_exists
+from artifactstore.artifacts.new_file import NewFile
 from artifactstore.artifacts.objects import Additions, ArtifactObject, object_fields, stored_object
 from artifactstore.artifacts.paths import check_object_path, directory_path, object_path
 from artifactstore.artifacts.reference_rules import rules_of
 from artifactstore.artifacts.references import Origins, resolve
 from artifactstore.clock import SYSTEM_CLOCK
-from artifactstore.errors import NameNotFound, PathNotFound
+from artifactstore.errors import NameNotFound, PathExists, PathNotFound, SourceError
 from artifactstore.manifest.model import Entry
 from artifactstore.manifest.paths import shown
 from artifactstore.names import (
@@ -87,6 +87,7 @@ class Artifact:
         self._base: Reference | None = None
         self._without: frozenset[bytes] = frozenset()
         self._folder: str | None = None
+        self._new_files: list[NewFile] = []
         self._scratch: weakref.finalize[..., Artifact] | None = None
 
     def __repr__(self) -> str:
@@ -100,6 +101,8 @@ class Artifact:
 
     def close(self) -> None:
         """Remove temporary files, and close the store if this artifact opened it. Calling it twice is fine."""
+        for new in self._still_open():
+            new.discard()
         self._clear_scratch()
         if self._opened is not None and not isinstance(self._store_like, Store):
             self._opened.close()
@@ -186,31 +189,53 @@ class Artifact:
             found = resolve(uri, origins, digest=digest, progress=progress)
         self._additions.add_references(found.placed(obj_path), uri)
 
-    @contextmanager
-    def new_file(self, obj_path: str, mode: str = "wb", *, encoding: str | None = None) -> Iterator[IO[Any]]:
+    def new_file(self, obj_path: str, mode: str = "wb", *, encoding: str | None = None) -> NewFile:
         """Write an object: ``with artifact.new_file("notes.txt", "w") as file: ...``.
 
-        What is written lies in a temporary directory until the artifact is closed. After an exception in the block
-        nothing is added.
+        What is written lies in a temporary directory until the artifact is uploaded or closed. It is added when it is
+        closed, as a ``with`` block does; after an exception in the block nothing is added.
 
         Args:
             mode: ``wb`` or ``w``.
 
         Raises:
-            InvalidPath, PathExists: As `add_file`.
+            InvalidPath, PathExists: As `add_file`; before anything is written.
         """
         if mode not in ("w", "wb"):
             raise ValueError(f"mode {mode!r}: a new object is written, with 'w' or 'wb'")
         path = check_object_path(obj_path)
         self._additions.check_free(path)
+        if any(new.path == path for new in self._still_open()):
+            raise PathExists(f"{shown(path)} is being written already", where=shown(path))
         handle, source = tempfile.mkstemp(dir=self._scratch_folder())
-        try:
-            with os.fdopen(handle, mode, encoding=encoding or (None if "b" in mode else "utf-8")) as file:
-                yield file
-        except BaseException:
-            os.unlink(source)
-            raise
-        self._additions.add_file(os.fsencode(source), path, is_temporary=True)
+        file = os.fdopen(handle, mode, encoding=encoding or (None if "b" in mode else "utf-8"))
+        new = NewFile(file, os.fsencode(source), path=path, add=self._add_new)
+        self._new_files.append(new)
+        return new
+
+    def _add_new(self, new: NewFile) -> None:
+        self._still_open()
+        self._additions.add_file(new.source, new.path, is_temporary=True)
+
+    def _still_open(self) -> list[NewFile]:
+        self._new_files = [new for new in self._new_files if new.is_open]
+        return self._new_files
+
+    def _check_new_files(self) -> None:
+        """What was written must be there: an upload never leaves it out quietly."""
+        for new in self._still_open():
+            raise SourceError(
+                f"{shown(new.path)} is still being written",
+                data_safe="No version was made.",
+                next_step="Close it, or discard it, before the upload.",
+            )
+        for part in self._additions.placed:
+            if part.is_temporary and not os.path.exists(part.source):
+                raise SourceError(
+                    f"{shown(part.path)} was written with new_file, and went when the artifact was closed",
+                    data_safe="No version was made.",
+                    next_step="Upload before closing; or remove it, and write it again.",
+                )
 
     def _scratch_folder(self) -> str:
         if self._scratch is None or self._folder is None:
@@ -282,7 +307,7 @@ class Artifact:
             InvalidName: Not a folder, alias, label or id of a job.
             NameNotFound: The folder is not there, and is not to be made.
             VersionExists: Strategy ``error``, and the name has a live version.
-            SourceError: A file is gone, or can't be read.
+            SourceError: A file is gone, can't be read, or is still being written.
             As `Store.push_composition`.
         """
         target = self._target(folder)
@@ -297,6 +322,7 @@ class Artifact:
             made_by=check_job_id(made_by) if made_by else "",
             made_from=(*listed("made_from", made_from), *self._made_from_base(target)),
         )
+        self._check_new_files()
         if not make_folder and not folder_exists(self.store, folder.strip("/")):
             raise NameNotFound(f"there is no folder {folder}", next_step="Make it, or upload with make_folder=True.")
         done = self.store.push_composition(self._composition(), target.text, options=options, progress=progress)
