@@ -108,6 +108,7 @@ if TYPE_CHECKING:
     from artifactstore.examination import examine as examine
     from artifactstore.filesystem.system import ArtifactFileSystem as ArtifactFileSystem
     from artifactstore.filesystem.system import open_filesystem as open_filesystem
+    from artifactstore.jobs.background import UploadHandle as UploadHandle
     from artifactstore.jobs.directory import SyncableDirectory as SyncableDirectory
     from artifactstore.jobs.directory import create_syncable_directory as create_syncable_directory
     from artifactstore.jobs.directory import open_syncable_directory as open_syncable_directory
@@ -152,6 +153,7 @@ if TYPE_CHECKING:
     from artifactstore.jobs.tensorboard_folder import BroughtLogs as BroughtLogs
     from artifactstore.jobs.tensorboard_folder import TensorboardFolder as TensorboardFolder
     from artifactstore.jobs.tensorboard_folder import jobs_with_tensorboard as jobs_with_tensorboard
+    from artifactstore.jobs.watch import Watch as Watch
     from artifactstore.manifest.diff import Change as Change
     from artifactstore.manifest.diff import ChangeKind as ChangeKind
     from artifactstore.manifest.model import Entry as Entry
@@ -248,6 +250,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     ),
     "examination": ("examine",),
     "filesystem.system": ("ArtifactFileSystem", "open_filesystem"),
+    "jobs.background": ("UploadHandle",),
     "jobs.directory": ("SyncableDirectory", "create_syncable_directory", "open_syncable_directory"),
     "jobs.job": ("current_job", "job"),
     "jobs.listing": ("JobInfo", "find_job", "list_jobs"),
@@ -265,6 +268,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "jobs.single_files": ("FileArtifact", "FileDownload", "FileUpload"),
     "jobs.tensorboard": ("TensorboardLogs", "set_tensorboard_logdir"),
     "jobs.tensorboard_folder": ("BroughtLogs", "TensorboardFolder", "jobs_with_tensorboard"),
+    "jobs.watch": ("Watch",),
     "manifest.diff": ("Change", "ChangeKind"),
     "manifest.model": ("Entry", "EntryKind"),
     "results": ("AliasInfo", "FolderItem", "RemoveOptions", "RemoveResult", "StatusReport", "Usage", "VersionInfo"),

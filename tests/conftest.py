@@ -105,7 +105,6 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         for name in ("DATA", "CONFIG", "CACHE", "STATE"):
             patch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
         patch.setenv("HOME", str(home))
-        patch.setenv("ARTIFACTSTORE_HEARTBEAT_SECONDS", "3600")  # a test whose storage dies ends before the next beat
         yield
 
 

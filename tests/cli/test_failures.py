@@ -101,7 +101,7 @@ def test_each_error_says_what_and_whether_data_is_safe_and_what_to_do(kind: str)
     assert first.startswith("error: ")
     assert first.isprintable()
     assert len(first.split(". ")) >= 3
-    assert paths == (["  a", "  b\\xff\\x1b"] if kind == "DownloadConflict" else [])
+    assert paths == {"DownloadConflict": ["  a", "  b\\xff\\x1b"], "PlanOutdated": ["  a"]}.get(kind, [])
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)

@@ -18,6 +18,7 @@ from artifactstore.backend.wrappers.fault import (
     transient,
 )
 from artifactstore.errors import BackendError, CorruptData, JobNotFound, StorePermissionDenied, UnsupportedFormat
+from artifactstore.jobs.heartbeat import HeartbeatThread
 from artifactstore.jobs.identity import identify
 from artifactstore.jobs.job import job, open_job
 from artifactstore.jobs.listing import find_job, list_jobs
@@ -108,8 +109,9 @@ def test_an_end_that_can_not_be_recorded_warns_and_shows_as_lost(
 @pytest.mark.parametrize("request_number", range(1, 12))
 @pytest.mark.parametrize("after_effect", [False, True])
 def test_a_process_killed_at_any_request_leaves_a_job_that_can_be_begun_again(
-    world: StoreWorld, request_number: int, after_effect: bool
+    world: StoreWorld, request_number: int, after_effect: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(HeartbeatThread, "start", lambda self: None)  # what is killed has no threads left
     crashing = world.faulty(crash_at(request_number, after_effect=after_effect))
     try:
         store = world.store(through=crashing, user="killed")
