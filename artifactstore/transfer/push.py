@@ -113,7 +113,7 @@ def push(
     try:
         details = _details(context, options, notes, origin=source.origin)
         found = source.complete(found, context)
-        with Staging(context.backend, found) as staging:
+        with Staging(context.backend, found, pool=context.work) as staging:
             return _Push(context, found, options, progress, upload, witness).run(details, staging)
     except CorruptData as error:
         if (gone := deleted_among(context, error.versions)) is not None:
