@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if path.is_file())
 PYTHON_NAMES = (
     *("artifacts", "background", "cli", "filesystem", "foundations", "jobs", "python"),
-    *("references", "runs", "saved", "sync", "t9k", "tensorboard", "versions"),
+    *("references", "runs", "saved", "sync", "sync-plan", "t9k", "tensorboard", "versions"),
 )
 PYTHON_PAGES = {"README.md", "docs/cache.md", *(f"docs/{name}.md" for name in PYTHON_NAMES)}
 FENCE = re.compile(
@@ -167,8 +167,9 @@ def subcommands(command: click.Command) -> list[click.Command]:
     if not isinstance(command, click.Group):
         return []
     context = click.Context(command)
-    names = [name for name in command.list_commands(context) if name not in COMMANDS or name == "show"]
-    return [found for name in names if (found := command.get_command(context, name)) is not None]
+    found = [command.get_command(context, name) for name in command.list_commands(context)]
+    own = [program.get_command(click.Context(program), name) for name in COMMANDS]
+    return [one for one in found if one is not None and not any(one is other for other in own)]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
