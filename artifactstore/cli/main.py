@@ -55,11 +55,11 @@ COMMANDS = {
     "rmdir": _lazy("folders", "rmdir", "Remove an empty folder; with `--recursive`, all that is in it."),
     "mv": _lazy("folders", "mv", "Move a name, or a folder with all in it, to another place."),
     "lineage": _lazy("lineage", "lineage", "Show what a version was made from, and who used it."),
+    "jobs": _lazy("jobs", "jobs", "List jobs, show what one has, made and used, or remove one."),
+    "sync": _lazy("sync", "sync", "Move directories from job to job."),
     "tensorboard": _lazy(
         "tensorboard", "tensorboard", "Bring the TensorBoard logs of jobs together, and start TensorBoard on them."
     ),
-    "jobs": _lazy("jobs", "jobs", "List jobs, show what one has, made and used, or remove one."),
-    "sync": _lazy("sync", "sync", "Move directories from job to job."),
     "doctor": _lazy("setup", "doctor", "Probe a store: what it can be relied on for, and how fast it is."),
     "config": _lazy("settings", "config", "Show all settings, and which source decided each."),
     "completion": _lazy("settings", "completion", "Print the completion script for a shell."),
