@@ -31,6 +31,17 @@ _JOB_NAME: Final = re.compile(r"\.jobs/([^/@]+)/([a-z]+)/([^/@]+)", re.ASCII)
 _GRAMMAR: Final = "letters, digits, `.`, `_` and `-`, starting with a letter, digit or `_`, at most 128 characters"
 
 
+def checked_text(what: str, given: str) -> str:
+    """``given`` if it is a text. What is none would fail somewhere else, and not say what it is about.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(given, str):
+        raise TypeError(f"{what} is a text, and not {given!r:.200}")
+    return given
+
+
 def _check_segment(segment: str, *, of: str) -> None:
     if not _SEGMENT.fullmatch(segment):
         raise InvalidName(f"{of}: {segment!r} is not a valid name part ({_GRAMMAR})")
@@ -43,7 +54,7 @@ class Name:
     text: str
 
     def __post_init__(self) -> None:
-        if not self.text:
+        if not checked_text("a name", self.text):
             raise InvalidName("a name can't be empty")
         if ":" in self.text or "@" in self.text:
             raise InvalidName(f"{self.text!r} says which version, and just a name is meant here")
@@ -150,7 +161,7 @@ def check_folder(text: str) -> str:
     Raises:
         InvalidName: It is not.
     """
-    if text:
+    if checked_text("a folder", text):
         segments = text.split("/")
         if len(segments) > MAX_FOLDER_DEPTH:
             raise InvalidName(f"folder {text!r} is more than {MAX_FOLDER_DEPTH} deep")
@@ -178,7 +189,7 @@ def check_label(text: str) -> str:
 
 
 def _check_mark(text: str, kind: str) -> str:
-    _check_segment(text, of=f"{kind} {text!r}")
+    _check_segment(checked_text(f"a {kind}" if kind != "alias" else "an alias", text), of=f"{kind} {text!r}")
     if text == LATEST or _SLOT.fullmatch(text):
         raise InvalidName(f"{kind} {text!r}: that is computed, and can't be stored")
     return text
@@ -258,6 +269,7 @@ def parse_reference(text: str) -> Reference:
     Raises:
         InvalidName: ``text`` is not one; the message says which part.
     """
+    checked_text("a reference", text)
     at = min((i for i in (text.find(":"), text.find("@")) if i >= 0), default=-1)
     if at < 0:
         return Reference(name=Name(text), version=Latest())

@@ -37,12 +37,14 @@ from artifactstore.names import (
     check_alias,
     check_folder,
     check_label,
+    checked_text,
     listed,
-    parse_reference,
     parse_whole,
 )
 from artifactstore.store import Store, open_store
 from artifactstore.transaction.expiry import Ttl, parse_ttl
+from artifactstore.transaction.notes import check_notes
+from artifactstore.transaction.records import Notes
 from artifactstore.transaction.upload import Strategy
 from artifactstore.transaction.uses import check_job_id
 from artifactstore.transfer.compose import Carried, Composition, is_below_any
@@ -78,8 +80,10 @@ class Artifact:
     ) -> None:
         self.name = Name(name).text
         self.labels = _checked_labels(labels)
-        self.description = description
-        self.metadata: dict[str, object] = dict(metadata or {})
+        # Before anything is added: at the upload much work may be lost.
+        notes = check_notes(Notes(message=description, metadata=dict({} if metadata is None else metadata)))
+        self.description = notes.message
+        self.metadata: dict[str, object] = notes.metadata
         self.version: str | None = None
         self._store_like = store
         self._opened: Store | None = store if isinstance(store, Store) else None
@@ -333,7 +337,7 @@ class Artifact:
         return done
 
     def _target(self, folder: str) -> Name:
-        folder = check_folder(folder.strip("/"))
+        folder = check_folder(checked_text("folder", folder).strip("/"))
         return Name(f"{folder}/{self.name}" if folder else self.name)
 
     def _made_from_base(self, target: Name) -> tuple[str, ...]:
@@ -367,7 +371,7 @@ class Artifact:
         self,
         dest: Path | None = None,
         *,
-        paths: Sequence[str] = (),
+        paths: Sequence[str] | None = None,
         conflict_strategy: str = "error",
         references: bool = True,
         allow_expired: bool = False,
@@ -377,20 +381,21 @@ class Artifact:
 
         Args:
             dest: By default a directory called like the artifact.
-            paths: Objects or directories of objects; they keep their paths.
+            paths: Objects or directories of objects; they keep their paths. By default all.
             conflict_strategy: Where local files differ: ``error``, ``skip``, ``new``, ``replace`` (docs/download.md).
             references: Fetch what references point to, and check it (docs/references.md); else they are left out.
             allow_expired: Read the version even if its time is over.
 
         Raises:
             PathNotFound: One of the paths is not there.
+            ValueError: ``paths`` is empty; no such strategy.
             VersionExpired: Its time is over.
             ReferenceChanged, ReferenceUnreachable, ReferenceNotAllowed: A reference can't be fetched.
             As `Store.pull`.
         """
         options = PullOptions(
             strategy=_parse_conflict_strategy(conflict_strategy),
-            paths=tuple(check_object_path(path.rstrip("/")) for path in listed("paths", paths)),
+            paths=_chosen(paths),
             allow_expired=allow_expired,
         )
         if references:
@@ -504,6 +509,8 @@ def create_artifact(
 
     Raises:
         InvalidName: Not a name, or not a label.
+        InvalidMetadata: The metadata is no JSON object, or something is too long.
+        TypeError: The name or the description is no text.
     """
     return Artifact(name, labels=labels or (), description=description, metadata=metadata, store=store)
 
@@ -517,10 +524,20 @@ def load_artifact(path: str, *, store: StoreLike = None) -> Artifact:
     Raises:
         NameNotFound, VersionDeleted: There is no such version.
     """
-    reference = parse_reference(path.strip("/"))
+    reference = parse_whole(checked_text("a path", path).strip("/"))
     artifact = Artifact(reference.name.text, store=store)
-    artifact.load(str(parse_whole(path.strip("/"))))
+    artifact.load(str(reference))
     return artifact
+
+
+def _chosen(paths: Sequence[str] | None) -> tuple[bytes, ...]:
+    if paths is None:
+        return ()
+    chosen = tuple(check_object_path(path.rstrip("/")) for path in listed("paths", paths))
+    if not chosen:
+        # To pull options it is everything, which whoever computed an empty list hardly means.
+        raise ValueError("paths is empty: name something, or leave it out for everything")
+    return chosen
 
 
 def _checked_labels(labels: Sequence[str]) -> list[str]:

@@ -100,10 +100,19 @@ def _value(value: object, path: str, *, depth: int) -> object:
             if depth > MAX_DEPTH:
                 raise InvalidMetadata(f"{path[:200]}: nested deeper than {MAX_DEPTH} levels")
             return [_value(item, f"{path}[{index}]", depth=depth + 1) for index, item in enumerate(value)]
-    raise InvalidMetadata(f"{path}: JSON has no {type(value).__name__}")
+    raise InvalidMetadata(f"{path}: JSON has no {type(value).__name__}{_advice(value)}")
+
+
+def _advice(value: object) -> str:
+    """What numbers and arrays of numpy, and what is like them, can be turned into."""
+    if getattr(value, "ndim", 0):
+        return "; its .tolist() may be kept" if hasattr(value, "tolist") else ""
+    return "; its .item() may be kept" if callable(getattr(value, "item", None)) else ""
 
 
 def _text(value: str, path: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{path}: a text is meant, and not {value!r:.200}")
     plain = str.__str__(value)
     try:
         plain.encode()
