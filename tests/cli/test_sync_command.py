@@ -215,7 +215,8 @@ def test_history_goes_page_by_page(cli: Cli) -> None:
     assert ([row["number"] for row in rest["items"]], rest["next"]) == ([1], None)
     assert "model@3" in cli("sync", "history", "model", "--job", "42").stdout
     assert cli.refused("sync", "history", "modle", "--job", "42", code=3)["kind"] == "NameNotFound"
-    assert "number of a snapshot" in cli.refused("sync", "history", "model", "--job", "42", "--after", "x", code=2)["what"]
+    error = cli.refused("sync", "history", "model", "--job", "42", "--after", "x", code=2)
+    assert "number of a snapshot" in error["what"]
 
 
 # -- plan and apply --------------------------------------------------------------------------------------
