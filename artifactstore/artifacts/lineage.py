@@ -11,7 +11,9 @@ import enum
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import Final, TypeVar
 
 from artifactstore.backend.protocol import Backend
@@ -26,6 +28,7 @@ from artifactstore.transaction.versions import Version, read_tombstone, read_ver
 DEFAULT_DEPTH: Final = 10
 MAX_NODES: Final = 1000
 _MAX_MOVES: Final = 16
+_LISTED_AT_ONCE: Final = 32
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -246,7 +249,7 @@ class _Walk:
 
     def _users(self, level: list[_Located]) -> Iterator[_Located]:
         wanted: list[tuple[_Located, VersionPin]] = []
-        for located, uses in zip(level, self._all(self._uses_of, level), strict=True):
+        for located, uses in self._uses_of(level):
             wanted += [(located, use.record.version) for use in uses if use.record.version is not None]
             for job in (use.record.job for use in uses if use.record.job):
                 if self._add_job(job):
@@ -262,20 +265,38 @@ class _Walk:
             else:
                 self._goes_on_down(located)
 
-    def _uses_of(self, located: _Located) -> list[Use]:
-        keys = list(islice(self._use_keys(located), self._room + 1))
-        if len(keys) > self._room:
-            self._goes_on_down(located)
-        found = []
-        for key in keys[: self._room]:
-            try:
-                use = read_use(self.backend, key)
-            except (CorruptData, UnsupportedFormat) as error:
-                self.notices.append(f"a record of who used {located.node.version} can't be read: {error.what} ({key})")
+    def _uses_of(self, level: list[_Located]) -> list[tuple[_Located, list[Use]]]:
+        """Uses of a level's versions: of all together no more than there is room for."""
+        room, asked = self._room, list[tuple[_Located, str]]()
+        for first in range(0, len(level), _LISTED_AT_ONCE):
+            some = level[first : first + _LISTED_AT_ONCE]
+            if len(asked) >= room:
+                self._mark_down(some)
                 continue
-            if use.record.used in located.txs:
-                found.append(use)
-        return sorted(found, key=lambda use: (use.record.created, use.key))
+            listed = self._all(partial(self._first_use_keys, count=room - len(asked) + 1), some)
+            for located, keys in zip(some, listed, strict=True):
+                taken = keys[: room - len(asked)]
+                asked += [(located, key) for key in taken]
+                if len(taken) < len(keys):
+                    self._goes_on_down(located)
+        found: dict[str, list[Use]] = {located.node.key: [] for located in level}
+        for (located, _), use in zip(asked, self._all(self._use_at, asked), strict=True):
+            if use is not None:
+                found[located.node.key].append(use)
+        order = attrgetter("record.created", "key")
+        return [(located, sorted(found[located.node.key], key=order)) for located in level]
+
+    def _use_at(self, asked: tuple[_Located, str]) -> Use | None:
+        located, key = asked
+        try:
+            use = read_use(self.backend, key)
+        except (CorruptData, UnsupportedFormat) as error:
+            self.notices.append(f"a record of who used {located.node.version} can't be read: {error.what} ({key})")
+            return None
+        return use if use.record.used in located.txs else None
+
+    def _first_use_keys(self, located: _Located, *, count: int) -> list[str]:
+        return list(islice(self._use_keys(located), count))
 
     def _use_keys(self, located: _Located) -> Iterator[str]:
         for pin in located.places:

@@ -378,6 +378,22 @@ def test_many_users_are_not_all_read_where_few_are_shown(world: World) -> None:
     assert counting.counts.requests["get"] < 10
 
 
+def test_many_users_of_many_versions_are_not_all_read_where_few_are_shown(world: World) -> None:
+    """Room for five more nodes is room for five more of a level, not for five of each version in it."""
+    world.make("raw")
+    for number in range(8):
+        world.make(f"middle{number}", "raw")
+        for job in range(8):
+            world.opened.record_use(f"middle{number}", by=f"job {number} {job}")
+    counting = CountBackend(world.memory)
+    with world.store(through=counting) as store:
+        graph = lineage(store, "raw", max_nodes=14, direction=DOWN)
+    assert len(graph.nodes) == 14 and not graph.is_complete
+    # every version that has users left out says so
+    assert sum(node.goes_on_down for node in graph.nodes) >= 7
+    assert counting.counts.requests["get"] < 3 * 9 + 8 + 5 + 5
+
+
 def test_cycles_end(world: World) -> None:
     world.make("a")
     world.make("b", "a")
