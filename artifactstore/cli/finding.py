@@ -9,7 +9,7 @@ import click
 from artifactstore.cli.command import command, current
 from artifactstore.cli.display import write_line
 from artifactstore.cli.failures import exit_code_of
-from artifactstore.cli.listing import Page
+from artifactstore.cli.listing import Page, references_text
 from artifactstore.cli.output import (
     human_bytes,
     json_text,
@@ -98,5 +98,5 @@ def _row(info: VersionInfo, now_seconds: float) -> Sequence[str]:
         short_date(info.created),
         human_bytes(info.content_bytes),
         printable(",".join(info.labels)) or "-",
-        expired + printable(info.message),
+        expired + printable("  ".join(filter(None, [references_text(info), info.message]))),
     )

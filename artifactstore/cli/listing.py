@@ -131,7 +131,7 @@ def _folder_row(item: FolderItem, newest: VersionInfo | None) -> Sequence[str]:
     if newest is None:
         return (name,)
     sizes = (human_count(newest.files, "file"), human_bytes(newest.content_bytes))
-    return (name, f"v{newest.slot}", short_date(newest.created), *sizes)
+    return (name, f"v{newest.slot}", short_date(newest.created), *sizes, references_text(newest))
 
 
 def _shown_name(item: FolderItem) -> str:
@@ -173,6 +173,7 @@ def _log_row(info: VersionInfo) -> Sequence[str]:
 def _remark(info: VersionInfo) -> str:
     """Behind the message: what only some versions have."""
     parts = [
+        references_text(info),
         f"expires {short_date(info.expires)}" if info.expires else "",
         f"from {', '.join(pin.version for pin in info.made_from)}" if info.made_from else "",
         f"by job {info.made_by}" if info.made_by else "",
@@ -182,6 +183,11 @@ def _remark(info: VersionInfo) -> str:
     return f"({said})" if said else ""
 
 
+def references_text(info: VersionInfo) -> str:
+    """Beside the size, which has only what is stored; empty where there are none."""
+    return human_count(info.references, "reference") if info.references else ""
+
+
 def _version_row(info: VersionInfo) -> Sequence[str]:
     names = [*info.aliases, *info.labels]
     return (
@@ -189,7 +195,7 @@ def _version_row(info: VersionInfo) -> Sequence[str]:
         short_date(info.created),
         human_count(info.files, "file"),
         human_bytes(info.content_bytes),
-        printable(" ".join(names)),
+        printable("  ".join(filter(None, [references_text(info), " ".join(names)]))),
     )
 
 

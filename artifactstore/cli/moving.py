@@ -22,6 +22,7 @@ from artifactstore.cli.session import (
 from artifactstore.cli.views import pull_fields, push_fields
 from artifactstore.codec import Compression
 from artifactstore.config import COMPRESSIONS
+from artifactstore.results import VersionInfo
 from artifactstore.store import Store
 from artifactstore.transaction.upload import Strategy
 from artifactstore.transfer.context import Reuse
@@ -144,9 +145,15 @@ def _push_options(given: _PushArguments) -> PushOptions:
     )
 
 
+def content_text(counted: PushResult | VersionInfo) -> str:
+    """What a version holds, in a few words."""
+    references = f", {human_count(counted.references, 'reference')}" if counted.references else ""
+    return f"{human_count(counted.files, 'file')}, {human_bytes(counted.content_bytes)}{references}"
+
+
 def push_line(result: PushResult) -> str:
     """What a push did, in one line."""
-    content = f"{human_count(result.files, 'file')}, {human_bytes(result.content_bytes)}"
+    content = content_text(result)
     moved = f"{human_bytes(result.new_bytes)} new, {human_bytes(result.sent_bytes)} sent"
     packs = f", {human_count(result.pack_count, 'pack')}" if result.pack_count else ""
     what = {

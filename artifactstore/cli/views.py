@@ -99,6 +99,7 @@ def push_fields(result: PushResult) -> dict[str, object]:
         "pack_count": result.pack_count,
         "small_pack_count": result.small_pack_count,
         "edited": result.edited,
+        "references": result.references,
     }
 
 

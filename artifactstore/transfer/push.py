@@ -453,6 +453,7 @@ class _Push:
             pack_count=len(packs),
             small_pack_count=sum(row.object_bytes < SMALL_PACK_BYTES for row in packs),
             edited=result.action is Action.UNCHANGED and self._note_on(version),
+            references=record.references,
         )
 
     def _note_on(self, version: Version) -> bool:
@@ -488,6 +489,7 @@ class _Push:
             new_bytes=content.new_content_bytes,
             sent_bytes=content.sent_bytes,
             notices=self._notices(),
+            references=content.counts.references,
         )
 
     def _planned_unchanged(self) -> PushResult:
@@ -504,6 +506,7 @@ class _Push:
             new_bytes=0,
             sent_bytes=0,
             notices=self._notices(),
+            references=latest.record.references,
         )
 
     def _notices(self) -> tuple[Notice, ...]:

@@ -85,6 +85,7 @@ class PushResult:
         pack_count: Packs the version needs. small_pack_count: those under 4 MiB.
         edited: Labels, metadata or time-to-live asked for were noted on the version that stands (`unchanged`), or its
             time was over, and it can be read again.
+        references: How many entries of the version are references, whose content is not in the store.
     """
 
     action: str
@@ -102,3 +103,4 @@ class PushResult:
     pack_count: int = 0
     small_pack_count: int = 0
     edited: bool = False
+    references: int = 0

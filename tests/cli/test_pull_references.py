@@ -29,6 +29,16 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(program, arguments)
 
 
+def test_a_version_of_references_only_does_not_look_empty(data: Path) -> None:
+    for arguments in (["ls", "demo"], ["ls", "-l"], ["log", "demo"], ["find"], ["show", "demo"]):
+        assert "1" in (done := run(*arguments)).stdout
+        assert "reference" in done.stdout, arguments
+    pushed = run("artifact", "create", "other", "--reference", (data / "a").as_uri())
+    assert pushed.stdout == "other:v1: 0 files, 0 B, 1 reference; 0 B new, 0 B sent\n"
+    again = run("artifact", "create", "other", "--reference", (data / "a").as_uri(), "--json")
+    assert json.loads(again.stdout)["references"] == 1
+
+
 def test_pull_leaves_references_out_and_says_how_to_get_them(data: Path) -> None:
     done = run("pull", "demo", "there")
     assert done.exit_code == 0
