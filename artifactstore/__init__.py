@@ -144,10 +144,19 @@ if TYPE_CHECKING:
     from artifactstore.jobs.single_files import FileDownload as FileDownload
     from artifactstore.jobs.single_files import FileUpload as FileUpload
     from artifactstore.jobs.snapshots import Snapshot as Snapshot
+    from artifactstore.jobs.sync_plan import Direction as Direction
+    from artifactstore.jobs.sync_plan import SyncOptions as SyncOptions
+    from artifactstore.jobs.sync_plan import SyncPlan as SyncPlan
+    from artifactstore.jobs.sync_plan import parse_plan as parse_plan
+    from artifactstore.jobs.sync_plan import serialize_plan as serialize_plan
     from artifactstore.jobs.sync_results import SnapshotDownload as SnapshotDownload
     from artifactstore.jobs.sync_results import SnapshotUpload as SnapshotUpload
     from artifactstore.jobs.sync_results import StateDifference as StateDifference
     from artifactstore.jobs.sync_results import SyncStatus as SyncStatus
+    from artifactstore.jobs.syncing import SyncRequest as SyncRequest
+    from artifactstore.jobs.syncing import SyncResult as SyncResult
+    from artifactstore.jobs.syncing import apply_sync as apply_sync
+    from artifactstore.jobs.syncing import plan_sync as plan_sync
     from artifactstore.jobs.tensorboard import TensorboardLogs as TensorboardLogs
     from artifactstore.jobs.tensorboard import set_tensorboard_logdir as set_tensorboard_logdir
     from artifactstore.jobs.tensorboard_folder import BroughtLogs as BroughtLogs
@@ -175,7 +184,9 @@ if TYPE_CHECKING:
     from artifactstore.transfer.compose import Placed as Placed
     from artifactstore.transfer.context import Reuse as Reuse
     from artifactstore.transfer.found import FollowLinks as FollowLinks
+    from artifactstore.transfer.found import Growth as Growth
     from artifactstore.transfer.found import OnError as OnError
+    from artifactstore.transfer.found import Unmatched as Unmatched
     from artifactstore.transfer.plan import ConflictStrategy as ConflictStrategy
     from artifactstore.transfer.plan import PullOptions as PullOptions
     from artifactstore.transfer.progress import Progress as Progress
@@ -266,6 +277,8 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "jobs.runs": ("ArtifactGroup", "RunArtifacts"),
     "jobs.shared_files": ("SharedArtifacts",),
     "jobs.single_files": ("FileArtifact", "FileDownload", "FileUpload"),
+    "jobs.sync_plan": ("Direction", "SyncOptions", "SyncPlan", "parse_plan", "serialize_plan"),
+    "jobs.syncing": ("SyncRequest", "SyncResult", "apply_sync", "plan_sync"),
     "jobs.tensorboard": ("TensorboardLogs", "set_tensorboard_logdir"),
     "jobs.tensorboard_folder": ("BroughtLogs", "TensorboardFolder", "jobs_with_tensorboard"),
     "jobs.watch": ("Watch",),
@@ -277,7 +290,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "transaction.upload": ("Strategy",),
     "transfer.compose": ("Carried", "Composition", "Placed"),
     "transfer.context": ("Reuse",),
-    "transfer.found": ("FollowLinks", "OnError"),
+    "transfer.found": ("FollowLinks", "Growth", "OnError", "Unmatched"),
     "transfer.plan": ("ConflictStrategy", "PullOptions"),
     "transfer.progress": ("Progress",),
     "transfer.pull": ("PullResult",),
