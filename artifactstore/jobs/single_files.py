@@ -30,7 +30,7 @@ from artifactstore.store import Store
 from artifactstore.transaction.resolve import resolve
 from artifactstore.transfer.compose import Composition, Placed
 from artifactstore.transfer.found import FollowLinks, Notice, Scan, ScanOptions
-from artifactstore.transfer.plan import ConflictStrategy, PullOptions
+from artifactstore.transfer.plan import ConflictStrategy, PullOptions, SyncBase
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.provenance import job_id as current_job_id
 from artifactstore.transfer.pull import PullResult
@@ -303,9 +303,9 @@ def pull_file(
         ValueError: No such strategy.
         As `Store.pull`.
     """
-    done = store.pull(
-        reference, directory, options=PullOptions(strategy=ConflictStrategy(strategy)), progress=progress
-    )
+    # The directory may be a synced one: it is not taken for this version then.
+    options = PullOptions(strategy=ConflictStrategy(strategy), base=SyncBase.AS_GUEST)
+    done = store.pull(reference, directory, options=options, progress=progress)
     landed = next((conflict.beside for conflict in done.conflicts if conflict.beside), os.fsencode(called))
     return os.path.join(done.destination, os.fsdecode(landed)), done
 

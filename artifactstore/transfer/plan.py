@@ -43,6 +43,7 @@ class SyncBase(enum.Enum):
 
     SAME_NAME = "same name"  # what was last synced here under the version's name
     LAST_SYNC = "last sync"  # what was last synced here, under whatever name
+    AS_GUEST = "as guest"  # as SAME_NAME, and the directory is not taken for this version afterwards: for single files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

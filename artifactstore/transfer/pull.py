@@ -7,6 +7,7 @@ change) and what was learned is remembered; `download` does the rest.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from artifactstore.dedup.rows import DirectoryRows, DirectoryRowsBuilder
 from artifactstore.dedup.state import LocalState, Synced
@@ -26,6 +27,8 @@ from artifactstore.transfer.synced import IN_PART, synced_name, with_rest
 from artifactstore.tree import StoredTree
 
 Destination = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+_GUEST: Final = b"//guest"
+"""Behind a directory's path: what single files that were brought there were last synced as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,8 @@ def pull(
     target = os.path.abspath(os.fsencode(destination if destination is not None else _default(tree, reference)))
     part = b"//".join([reference.path, *sorted(options.paths)])
     place = _Place(context, os.path.realpath(target), version, part, cut=root.cut)
+    if options.base is SyncBase.AS_GUEST:
+        place.synced_at = place.directory + _GUEST
     base = place.base(options.base)
     looked_at = context.clock.now()
     done = download(
@@ -117,6 +122,7 @@ class _Place:
 
     def __init__(self, context: StoreContext, directory: bytes, version: Version, path: bytes, *, cut: str) -> None:
         self.directory = directory
+        self.synced_at = directory
         self._cut = cut
         self._context = context
         self._version = version
@@ -127,9 +133,9 @@ class _Place:
         """What was last synced here; None where that is not known."""
         state, store_id = self._context.state, self._context.store_id
         if choice is SyncBase.LAST_SYNC:
-            synced = state.last_synced(self.directory)
+            synced = state.last_synced(self.synced_at)
         else:
-            found = (state.synced(store_id, self.directory, name) for name in (self._name, self._name_in_part))
+            found = (state.synced(store_id, self.synced_at, name) for name in (self._name, self._name_in_part))
             synced = max(filter(None, found), key=lambda each: each.recorded_at, default=None)
         return state.synced_entries(synced) if synced is not None and synced.store_id == store_id else None
 
@@ -147,7 +153,7 @@ class _Place:
         context.state.save_directories(context.store_id, rows, cut=self._cut)
         synced = Synced(
             store_id=context.store_id,
-            directory=self.directory,
+            directory=self.synced_at,
             name=self._name if selection.is_everything else self._name_in_part,
             slot=version.slot,
             tx=version.tx,

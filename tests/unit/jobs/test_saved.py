@@ -18,6 +18,7 @@ from artifactstore import (
     SourceIsDirectory,
     SourceNotFound,
     Store,
+    create_syncable_directory,
     job,
     job_manifest,
     list_saved,
@@ -196,6 +197,18 @@ class TestLoading:
         assert Path(load_saved("k", "7", directory="out", store=store)).read_bytes() == b"two"
         assert load_saved("k", "7", directory="old", number=1, store=store).number == 1
         assert (work / "old" / "curve.png").read_bytes() == b"one"
+
+    def test_it_may_land_in_a_synced_directory(self, work: Path, store: Store) -> None:
+        save_artifact("a/curve.png", "k", job="7", store=store)
+        (work / "b" / "weights").write_bytes(b"1")
+        source = create_syncable_directory("d", "b", job="7", store=store)
+        source.upload()
+        directory = create_syncable_directory("d", "out", "7", job="8", store=store)
+        load_saved("k", "7", directory="out", strategy="skip", store=store)
+        (work / "b" / "weights").write_bytes(b"2")
+        source.upload()
+        directory.download()
+        assert (work / "out" / "weights").read_bytes() == b"2"
 
     def test_it_is_read_from_the_store_of_the_job_that_is_open(self, store: Store) -> None:
         save_artifact("a/curve.png", "k", job="7", store=store)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,29 @@ class TestUploading:
             assert (first.number, second.number) == (1, 2)
             assert 0 < second.new_bytes < first.new_bytes / 2
             assert logs.upload().action == "unchanged"
+
+    def test_a_file_that_grows_at_every_look_is_taken_as_it_was(
+        self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with job("7", store=store):
+            logs = set_tensorboard_logdir("logs", interval="1h")
+            events = tmp_path / "logs" / "events.out.tfevents.1"
+            events.write_bytes(b"begun")
+            read = {name: getattr(os, name) for name in ("read", "pread", "readv", "preadv")}
+
+            def growing(name: str) -> Callable[..., object]:
+                def look(*arguments: object) -> object:
+                    with open(events, "ab") as file:
+                        file.write(b" more")
+                    return read[name](*arguments)
+
+                return look
+
+            with monkeypatch.context() as patch:
+                for name in read:
+                    patch.setattr(os, name, growing(name))
+                assert logs.upload().action == "committed"
+            assert events.stat().st_size > 5
 
     def test_the_job_is_tagged(self, store: Store) -> None:
         with job("7", store=store, project="vision"):
