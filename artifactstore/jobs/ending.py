@@ -3,11 +3,13 @@
     early   pools of threads still work: for last uploads
     late    other threads have ended: for what is said at the very end
 
-Hooks that were there before are called as before, whatever they do.
+Hooks that were there before are called as before, whatever they do. Children that `multiprocessing`
+forked leave out `atexit`, and pass no hook an exception: what is to be done there hangs on its own end.
 """
 
 import atexit
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -19,20 +21,48 @@ Failed = Callable[[type[BaseException]], None]
 _uncaught: Final[list[str]] = []
 _watching: Final[list[object]] = []
 """What `sys.last_value` was when watching began."""
+_at_exit: Final[dict[Callable[[], None], int]] = {}
+"""What is called at the end, and in which process that was asked for last."""
+_BEFORE_POOLS: Final = 100
+"""`multiprocessing` ends what is of a higher priority first: its pools have 15."""
 
 
 def watch_ending(*, early: Callable[[], None], late: Callable[[], None], thread_failed: Failed) -> None:
     """Have these called: at the end of the program, and in a thread that an exception ends. Does so once."""
+    at_exit(late)
     if _watching:
         return
     _watching.append(_last_value())
     _watch_program()
     _watch_threads(thread_failed)
-    atexit.register(late)
     # Functions of `atexit` come after the pools of `concurrent.futures` were shut down; these come before.
     register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
     with contextlib.suppress(RuntimeError):  # the program is ending already
         register(early)
+
+
+def at_exit(function: Callable[[], None]) -> None:
+    """Have ``function`` called at the end of this process. Asking again is fine; so is asking in a forked child."""
+    before, here = _at_exit.get(function), os.getpid()
+    _at_exit[function] = here
+    if before is None:
+        atexit.register(function)
+    if before != here and _is_child_of_multiprocessing():
+        from multiprocessing.util import Finalize  # noqa: PLC0415 - imported there already, by whoever forked
+
+        Finalize(None, _at_child_end, (function,), exitpriority=_BEFORE_POOLS)
+
+
+def _is_child_of_multiprocessing() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
+def _at_child_end(function: Callable[[], None]) -> None:
+    kind = sys.exc_info()[0]  # called while the exception, if there is one, is on its way
+    if kind is not None and not issubclass(kind, SystemExit) and not _uncaught:
+        _uncaught.append(kind.__name__)
+    function()
 
 
 def uncaught() -> str:

@@ -1,6 +1,6 @@
 """The end of a program: last uploads when it ends by itself, by an exception, or by SIGTERM.
 
-    exit       `sys.exit`, an exception that nobody caught, the last line: as long as it takes (atexit)
+    exit       `sys.exit`, an exception that nobody caught, the last line: as long as it takes
     SIGTERM    within the grace period, in a thread of its own while the program goes on; then the
                handler that was there before, or the end that SIGTERM means
     SIGKILL    nothing: what was uploaded is whole, the rest is sent by the next run
@@ -9,7 +9,6 @@ The handler itself only wakes the thread: whatever lock the program held at that
 and gives it back. A second SIGTERM is handed on at once. In a forked child nothing is left to do.
 """
 
-import atexit
 import logging
 import os
 import signal
@@ -22,6 +21,7 @@ from typing import Final
 from artifactstore.clock import SYSTEM_CLOCK, Clock
 from artifactstore.errors import ConfigurationError
 from artifactstore.forks import renew_in_children
+from artifactstore.jobs.ending import at_exit
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,6 @@ class Exits:
 
     def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
-        self._is_registered = False
         self._before: Callable[[int, FrameType | None], object] | int | None = None
         self._warned = False
         self.renew()
@@ -83,9 +82,7 @@ class Exits:
         """
         self._grace_seconds = grace_seconds()
         with self._lock:
-            if not self._is_registered:
-                atexit.register(self._at_exit)
-                self._is_registered = True
+            at_exit(self._at_exit)
             if end not in self._ends:
                 self._ends.append(end)
             self._handle_sigterm()

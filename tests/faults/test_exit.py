@@ -300,6 +300,33 @@ assert list(directory.history()) == []
     assert program.newest() == {"a"}
 
 
+@begun
+@pytest.mark.parametrize("work", ["directory.upload(wait=False)", "directory.watch(1000)"], ids=["upload", "watch"])
+@pytest.mark.parametrize("end", ["", "sys.exit(3)", "raise ZeroDivisionError"], ids=["last line", "exit", "exception"])
+@pytest.mark.parametrize("parent", ["", "job('of-the-parent', store=store).start()"], ids=["no job", "a job"])
+def test_child_that_multiprocessing_forked_ends_after_its_uploads(
+    program: Program, beginning: str, work: str, end: str, parent: str
+) -> None:
+    text = f"""
+        import multiprocessing
+        {parent}
+
+        def child():
+            {beginning.replace(chr(10), "; ")}
+            write('a')
+            {work}
+            {end}
+
+        child = multiprocessing.get_context("fork").Process(target=child)
+        child.start()
+        child.join()
+    """
+    assert program.run(text)[0] == 0
+    assert program.newest() == {"a"}
+    if beginning == IN_A_JOB:
+        assert program.status() == ("failed" if "ZeroDivisionError" in end else "completed")
+
+
 def test_watch_that_was_stopped_leaves_sigterm_as_it_was(program: Program) -> None:
     text = f"""{ALONE}
 with directory.watch(1000):
