@@ -1,11 +1,12 @@
 """From a reference to a version: which one is meant now."""
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 
 from artifactstore.backend.protocol import Backend
 from artifactstore.digest import Buffer, Digest
-from artifactstore.errors import CorruptData, NameNotFound, ObjectNotFound, VersionDeleted
+from artifactstore.errors import CorruptData, NameNotFound, ObjectNotFound, UnsupportedFormat, VersionDeleted
 from artifactstore.keys import NameKeys, TxId, root_key
 from artifactstore.manifest.model import Root
 from artifactstore.names import Alias, Content, Latest, Name, Slot, VersionSelector
@@ -21,6 +22,7 @@ from artifactstore.transaction.versions import (
     confirm,
     list_slots,
     read_slot,
+    read_tombstone,
     slot_state,
     with_edit,
 )
@@ -48,9 +50,10 @@ def candidates(backend: Backend, name: Name, selector: VersionSelector) -> Itera
 
 
 def _latest_candidates(backend: Backend, name: Name, content: Digest | None) -> Iterator[tuple[SlotState, SlotRecord]]:
-    slots = deleted = 0
+    slots = deleted = newest = 0
     for state in list_slots(backend, name, page_size=SHORT_PAGE if content is None else None):
         slots += 1
+        newest = max(newest, state.number)
         deleted += state.deleted
         if state.deleted:
             continue
@@ -59,10 +62,12 @@ def _latest_candidates(backend: Backend, name: Name, content: Digest | None) -> 
             yield state, record
     if not slots:
         raise NameNotFound(f"no name {name}")
+    moved_to = _moved_to(backend, name, newest) if deleted == slots else ""
     if content is not None:
-        raise NameNotFound(f"no version of {name} has content {content.hex()}")
+        moved = f"; it was moved, and {moved_to} is its newest version now" if moved_to else ""
+        raise NameNotFound(f"no version of {name} has content {content.hex()}{moved}")
     if deleted:
-        raise VersionDeleted(f"all versions of {name} are deleted")
+        raise _deleted(f"all versions of {name} are deleted", moved_to=moved_to)
     raise NameNotFound(f"{name} has no finished version yet")
 
 
@@ -71,12 +76,31 @@ def _one(backend: Backend, name: Name, number: int, *, tx: TxId | None, text: st
     if state is None:
         raise NameNotFound(f"no version {text}")
     if state.deleted:
-        raise VersionDeleted(f"{text} is deleted")
+        raise _deleted(f"{text} is deleted", moved_to=_moved_to(backend, name, number))
     record = read_slot(backend, name, number)
     if tx is not None and record.tx_id != tx:
         key = NameKeys(name).slot(number)
         raise CorruptData(f"{text}: the alias means transaction {tx}, the slot {record.tx}", key=key)
     return state, record
+
+
+def _moved_to(backend: Backend, name: Name, number: int) -> str:
+    """What a deleted version is now, where it was moved; empty where it was not, or that can't be read."""
+    with contextlib.suppress(CorruptData, UnsupportedFormat):
+        tombstone = read_tombstone(backend, name, number)
+        if tombstone is not None and tombstone.moved_to is not None:
+            return tombstone.moved_to.version
+    return ""
+
+
+def _deleted(what: str, *, moved_to: str) -> VersionDeleted:
+    if not moved_to:
+        return VersionDeleted(what)
+    return VersionDeleted(
+        f"{what}: it was moved, and is {moved_to} now",
+        data_safe="Nothing of it is lost.",
+        next_step="Use its new name.",
+    )
 
 
 def resolve(backend: Backend, name: Name, selector: VersionSelector) -> Version:
