@@ -95,7 +95,7 @@ class ChunkReader:
         self._lock = threading.Lock()
         self._chunks: Shelf[Digest, Buffer] = Shelf(MEMORY_BYTES)
         self._tables: Shelf[PackId, Table] = Shelf(TABLES_BYTES)
-        self._coming: dict[PackId, Future[Table]] = {}
+        self._coming: dict[PackId, Future[Table | None]] = {}
         self._rents: dict[PackId, int] = {}
 
     def read(self, spans: Sequence[Span], *, max_gap_bytes: int | None = None) -> list[Buffer]:
@@ -270,7 +270,7 @@ class ChunkReader:
         self._side_by_side([partial(self._table, file, pack) for file, pack in missing])
 
     def _table(self, file: StoredFile, pack: PackId) -> Table:
-        """A table; of threads that want the same one, one reads it."""
+        """A table; of threads that want the same one, one reads it. What it fails of is its own: the others try."""
         if (table := self._known_table(file, pack)) is not None:
             return table
         with self._lock:
@@ -279,16 +279,15 @@ class ChunkReader:
             if coming is None:
                 coming = self._coming[pack] = Future()
         if not mine:
-            return coming.result()
+            # Its error would name the other's version, and it may have been told to stop: that is not for us.
+            table = coming.result()
+            return self._read_table(file, pack) if table is None else table
         try:
             table = self._read_table(file, pack)
-            coming.set_result(table)
-        except BaseException as error:
-            coming.set_exception(error)
-            raise
         finally:
             with self._lock:
                 self._coming.pop(pack, None)
+            coming.set_result(table)
         return table
 
     def _known_table(self, file: StoredFile, pack: PackId) -> Table | None:
