@@ -1,6 +1,7 @@
 """Putting into a cache without making a reader wait for its disk."""
 
 import contextlib
+import logging
 import threading
 import weakref
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Final
 from artifactstore.chunk_cache.protocol import ChunkCache
 from artifactstore.digest import Buffer, Digest, PackId
 from artifactstore.forks import Threads, renew_in_children
+
+_log = logging.getLogger(__name__)
 
 BATCH_BYTES: Final = 2 << 20
 """As much is put at once: a thread that wakes for every chunk costs readers more than the putting."""
@@ -88,8 +91,16 @@ class _Queue:
 
 
 def _drain(queue: _Queue) -> None:
-    for put, length in queue.take():
-        try:
-            put()
-        finally:
+    taken = queue.take()
+    left = sum(length for _, length in taken)
+    try:
+        for put, length in taken:
+            try:
+                put()
+            # A cache is never a reason to fail, and what follows is none the worse for it.
+            except Exception as error:  # noqa: BLE001
+                _log.warning("an entry could not be put into the cache: %s", error)
             queue.done(length)
+            left -= length
+    finally:
+        queue.done(left)  # what is left when this thread is interrupted is not put

@@ -1,5 +1,6 @@
 """Which requests bring what is wanted, how far ahead is read, and what stays in memory."""
 
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore.chunk_cache.memory import MemoryCache
-from artifactstore.digest import CHUNK_CONTEXT, PackId, digest_of
+from artifactstore.digest import CHUNK_CONTEXT, Buffer, Digest, PackId, digest_of
 from artifactstore.reading import background
 from artifactstore.reading.background import BackgroundPuts
 from artifactstore.reading.ranges import Ahead, Place, plan_fetches
@@ -108,6 +109,41 @@ def test_cache_that_can_not_keep_up_is_not_waited_for(monkeypatch: pytest.Monkey
     behind.put(second, b"1234567890")
     behind.flush()
     assert cache.used_bytes > 3, "there is room again"
+
+
+class Failing(MemoryCache):
+    """Fails once."""
+
+    failure: BaseException | None = None
+
+    def put(self, digest: Digest, raw: Buffer) -> None:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+        super().put(digest, raw)
+
+
+@pytest.mark.parametrize("failure", [ValueError("unexpected"), KeyboardInterrupt()])
+def test_an_entry_that_can_not_be_put_costs_no_room_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, failure: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "MAX_WAITING_BYTES", 10)
+    cache = Failing(max_bytes=1 << 20)
+    cache.failure = failure
+    behind = BackgroundPuts(cache)
+    contents = (b"first", b"other")
+    digests = [digest_of(CHUNK_CONTEXT, content) for content in contents]
+    for digest, content in zip(digests, contents, strict=True):
+        behind.put(digest, content)
+    is_interrupted = isinstance(failure, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt) if is_interrupted else nullcontext():
+        behind.flush()
+    assert cache.get(digests[1], 5) == (None if is_interrupted else b"other")
+    assert ("unexpected" in caplog.text) is not is_interrupted
+    for digest, content in zip(digests, contents, strict=True):
+        behind.put(digest, content)
+    behind.flush()
+    assert [cache.get(digest, 5) for digest in digests] == list(contents), "there is room for both"
 
 
 def test_what_waits_is_put_when_the_cache_is_no_longer_used() -> None:
