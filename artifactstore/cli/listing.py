@@ -20,6 +20,7 @@ from artifactstore.cli.output import (
 )
 from artifactstore.cli.session import expired_option, note, open_current, path_bytes
 from artifactstore.cli.views import entry_fields, folder_item_fields, version_fields
+from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.errors import NameNotFound
 from artifactstore.manifest.model import Entry, EntryKind
 from artifactstore.manifest.paths import path_sort_key
@@ -131,7 +132,7 @@ def _folder_row(item: FolderItem, newest: VersionInfo | None) -> Sequence[str]:
     if newest is None:
         return (name,)
     sizes = (human_count(newest.files, "file"), human_bytes(newest.content_bytes))
-    return (name, f"v{newest.slot}", short_date(newest.created), *sizes, references_text(newest))
+    return (name, f"v{newest.slot}", short_date(newest.created), *sizes, references_text(newest), expiry_text(newest))
 
 
 def _shown_name(item: FolderItem) -> str:
@@ -174,13 +175,21 @@ def _remark(info: VersionInfo) -> str:
     """Behind the message: what only some versions have."""
     parts = [
         references_text(info),
-        f"expires {short_date(info.expires)}" if info.expires else "",
+        expiry_text(info),
         f"from {', '.join(pin.version for pin in info.made_from)}" if info.made_from else "",
         f"by job {info.made_by}" if info.made_by else "",
         "edited" if info.edits else "",
     ]
     said = "; ".join(filter(None, parts))
     return f"({said})" if said else ""
+
+
+def expiry_text(info: VersionInfo) -> str:
+    """When its time is, or was, over; empty for never."""
+    if not info.expires:
+        return ""
+    verb = "expired" if info.has_expired(SYSTEM_CLOCK.now()) else "expires"
+    return f"{verb} {short_date(info.expires)}"
 
 
 def references_text(info: VersionInfo) -> str:
@@ -195,7 +204,7 @@ def _version_row(info: VersionInfo) -> Sequence[str]:
         short_date(info.created),
         human_count(info.files, "file"),
         human_bytes(info.content_bytes),
-        printable("  ".join(filter(None, [references_text(info), " ".join(names)]))),
+        printable("  ".join(filter(None, [references_text(info), expiry_text(info), " ".join(names)]))),
     )
 
 

@@ -7,9 +7,10 @@ import click
 from artifactstore.artifacts.lock import PinChange
 from artifactstore.artifacts.locking import LOCK_FILE, update_lock, write_lock
 from artifactstore.cli.command import command, current
-from artifactstore.cli.output import json_text, print_json, printable, say
+from artifactstore.cli.display import write_line
+from artifactstore.cli.output import json_text, print_json, printable, say, warning_label
 from artifactstore.cli.session import open_current
-from artifactstore.errors import InvalidName
+from artifactstore.errors import InvalidName, VersionExpired
 from artifactstore.store import Store
 
 _SHOWN_DIGITS = 12
@@ -42,6 +43,8 @@ def lock(references: tuple[str, ...], path: str, destination: str | None, update
         raise click.UsageError("--to goes with one reference", click.get_current_context())
     with open_current() as store:
         changes = _changes(store, references, path, destination)
+        for change in changes:
+            _warn_of_expired(store, change)
     if current().json:
         print_json("lock", {"file": json_text(path), "items": [_fields(change) for change in changes]})
     elif not current().quiet:
@@ -49,9 +52,7 @@ def lock(references: tuple[str, ...], path: str, destination: str | None, update
             say(_line(change))
 
 
-def _changes(
-    store: Store, references: Iterable[str], path: str, destination: str | None
-) -> tuple[PinChange, ...]:
+def _changes(store: Store, references: Iterable[str], path: str, destination: str | None) -> tuple[PinChange, ...]:
     try:
         if not references:
             return update_lock(store, path)
@@ -60,6 +61,13 @@ def _changes(
         raise
     except ValueError as error:
         raise click.UsageError(printable(str(error)), click.get_current_context()) from error
+
+
+def _warn_of_expired(store: Store, change: PinChange) -> None:
+    try:
+        store.resolve(change.pin.reference)
+    except VersionExpired as error:
+        write_line(f"{warning_label()} {printable(error.what)}: pulls of it want --expired")
 
 
 def _fields(change: PinChange) -> Mapping[str, object]:

@@ -9,6 +9,7 @@ from artifactstore.cli.command import command, current
 from artifactstore.cli.output import human_bytes, human_count, print_json, print_table, printable, short_date
 from artifactstore.cli.session import expired_option, open_current
 from artifactstore.cli.views import usage_fields, version_fields
+from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.errors import NameNotFound
 from artifactstore.results import Usage, VersionInfo
 
@@ -38,7 +39,7 @@ def version_rows(info: VersionInfo) -> list[tuple[str, str]]:
         ("git commit", f"{git.commit} {f'({git.branch})' if git.branch else ''}".strip() if git else ""),
         ("labels", ", ".join(info.labels)),
         ("aliases", ", ".join(info.aliases)),
-        ("expires", short_date(info.expires)),
+        ("expired" if info.has_expired(SYSTEM_CLOCK.now()) else "expires", short_date(info.expires)),
         ("edited", f"{_times(info.edits)}, last {short_date(info.edited)} by {info.edited_by}" if info.edits else ""),
         ("made by", info.made_by),
         ("made from", ", ".join(pin.version for pin in info.made_from)),

@@ -145,6 +145,17 @@ def test_what_cannot_be_noted_is_refused_and_nothing_is_changed(cli: Cli, argume
     assert cli("log", "demo", "--json").stdout == before
 
 
+def test_listings_mark_what_has_expired(cli: Cli) -> None:
+    expire(cli, "demo:v2")
+    for arguments in (["ls", "demo"], ["ls", "-l"], ["log", "demo"]):
+        assert "expired 20" in cli(*arguments).stdout, arguments
+    assert "\nexpired  20" in cli("show", "demo").stdout
+    locked = cli("lock", "demo")
+    assert "warning: demo:v2 has expired on 20" in locked.stderr
+    cli("edit", "demo", "--ttl", "never")
+    assert cli("lock", "--update").stderr == ""
+
+
 def test_push_says_when_a_version_expires_and_what_it_was_made_from(cli: Cli) -> None:
     cli("push", "run", "made", "--ttl", "12h", "--made-from", "demo:v1", "--made-from", "demo")
     shown = cli.shown("made")
@@ -178,7 +189,7 @@ def test_readers_refuse_an_expired_version_unless_asked(cli: Cli, arguments: lis
 def test_show_log_and_edit_do_not_mind_that_a_version_has_expired(cli: Cli) -> None:
     expire(cli, "demo:v2")
     assert cli.shown("demo")["version"] == "demo:v2"
-    assert "expires 20" in cli("log", "demo").stdout
+    assert "expired 20" in cli("log", "demo").stdout
     assert "v2" in cli("ls", "demo").stdout
     cli("edit", "demo", "--ttl", "never")
     cli("pull", "demo", "copy")
