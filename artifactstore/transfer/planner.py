@@ -50,7 +50,7 @@ def plan_pull(
         base: What was last synced here, or None.
         strategy: For conflicts.
         delete: Whether files that were never synced go too.
-        takes: Asked which of those may go, by path and kind.
+        takes: Which paths patterns take, by path and kind: what they leave out is left alone, whatever the strategy.
 
     Returns:
         The plan, conflicts included whatever the strategy: `check_plan` says whether it may be executed.
@@ -60,12 +60,12 @@ def plan_pull(
         return PullPlan(
             writes=tuple(Write(e, e.path) for e in incoming if e.kind != EntryKind.REFERENCE), references=references
         )
-    planner = _Planner(incoming, local, base or {}, strategy)
+    planner = _Planner(incoming, local, base or {}, strategy, takes)
     planner.settle_kinds()
     planner.settle_paths()
     planner.drop_synced()
     if delete:
-        planner.delete_others(takes)
+        planner.delete_others()
     return planner.plan()
 
 
@@ -105,7 +105,9 @@ class _Planner:
         local: Mapping[bytes, LocalFact],
         base: Mapping[bytes, Entry],
         strategy: ConflictStrategy,
+        takes: Callable[[bytes, int], bool],
     ) -> None:
+        self._takes = takes
         self._incoming = {e.path: e for e in incoming}
         self._local = local
         self._base = base
@@ -174,14 +176,14 @@ class _Planner:
         return base is not None and matches(removal.fact, base)
 
     def _local_stands(self, path: bytes, obstacles: list[Removal], entries: list[Entry]) -> None:
-        if self._strategy is ConflictStrategy.REPLACE and entries:
+        if self._strategy is ConflictStrategy.REPLACE and entries and self._may_go(obstacles):
             self._clear(obstacles, entries)
         else:
             self._stand(path, entries)
 
     def _kinds_conflict(self, path: bytes, obstacles: list[Removal], entries: list[Entry]) -> None:
         beside = b""
-        if self._strategy is ConflictStrategy.REPLACE:
+        if self._strategy is ConflictStrategy.REPLACE and self._may_go(obstacles):
             self._clear(obstacles, entries)
         elif self._strategy is ConflictStrategy.NEW:
             beside = self._land_beside(path, entries)
@@ -189,6 +191,10 @@ class _Planner:
         else:
             self._stand(path, entries)
         self._conflicts.append(ConflictedPath(path, beside))
+
+    def _may_go(self, obstacles: list[Removal]) -> bool:
+        """Whether nothing is in the way that patterns leave alone. Directories by themselves are nothing."""
+        return all(r.fact.kind == EntryKind.DIRECTORY or self._takes(r.path, r.fact.kind) for r in obstacles)
 
     def _clear(self, obstacles: list[Removal], entries: list[Entry]) -> None:
         self._clears.extend(obstacles)
@@ -272,12 +278,12 @@ class _Planner:
                 if fact.kind == EntryKind.DIRECTORY and self._strategy is not ConflictStrategy.REPLACE:
                     self._standing.add(path)
 
-    def delete_others(self, takes: Callable[[bytes, int], bool]) -> None:
+    def delete_others(self) -> None:
         """What was never synced goes too; with `replace` also what was, and was edited."""
         for path, fact in self._local.items():
             if path in self._incoming or path in self._incoming_folders or self._is_settled(path):
                 continue
-            if not takes(path, fact.kind):
+            if not self._takes(path, fact.kind):
                 continue
             if fact.kind == EntryKind.DIRECTORY:
                 self._removals.setdefault(path, fact)

@@ -172,6 +172,19 @@ def test_a_directory_with_what_patterns_leave_alone_is_not_cleared_for_a_file(pl
     assert there(place.here) == {"a.txt/mine.bin": "mine"}
 
 
+@pytest.mark.parametrize("incoming,local", [("d", "d__x.log"), ("d__a.txt", "d")], ids=["directory", "file"])
+def test_replace_clears_nothing_that_patterns_leave_alone(place: Place, incoming: str, local: str) -> None:
+    place.pull()
+    write(place.there, **{incoming: "theirs"})
+    place.store.push(place.there, "n")
+    write(place.here, **{local: "mine"})
+    before = there(place.here)
+    for delete in (False, True):
+        options = {"include": ("*.txt",)} if local == "d" else {"exclude": ("*.log",)}
+        place.pull(**options, strategy=ConflictStrategy.REPLACE, delete=delete, confirm_delete=True)
+        assert there(place.here) == before
+
+
 def test_a_push_of_what_matches_keeps_the_rest_of_the_newest_version(place: Place) -> None:
     write(place.here, **{"a.txt": "2", "new.txt": "2", "a.bin": "2", "sub__c.bin": "2"})
     assert place.push_over(place.here, "*.txt") == {"a.bin": "1", "a.txt": "2", "new.txt": "2"}
