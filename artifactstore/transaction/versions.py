@@ -228,17 +228,23 @@ def versions(
     Two requests each, and two more for each that was edited if the ``reader`` looks at edits; with ``pool``,
     sixteen versions are read ahead.
     """
-    read = partial(reader, backend, name)
-    states = list_slots(backend, name)
-    found = map(read, states) if pool is None else read_ahead(pool, read, states, most=_READ_AHEAD)
-    return (version for version in found if version is not None)
+    return _versions_in(list_slots(backend, name), backend, name, pool=pool, reader=reader)
 
 
 def live_versions(
     backend: Backend, name: Name, *, pool: Executor | None = None, reader: VersionReader = read_version
 ) -> Iterator[Version]:
-    """Committed versions without a tombstone, the newest first."""
-    return (version for version in versions(backend, name, pool=pool, reader=reader) if not version.deleted)
+    """Committed versions without a tombstone, the newest first. As `versions`; deleted ones are listed, and not read."""
+    live = (state for state in list_slots(backend, name) if not state.deleted)
+    return _versions_in(live, backend, name, pool=pool, reader=reader)
+
+
+def _versions_in(
+    states: Iterable[SlotState], backend: Backend, name: Name, *, pool: Executor | None, reader: VersionReader
+) -> Iterator[Version]:
+    read = partial(reader, backend, name)
+    found = map(read, states) if pool is None else read_ahead(pool, read, states, most=_READ_AHEAD)
+    return (version for version in found if version is not None)
 
 
 def read_ahead(

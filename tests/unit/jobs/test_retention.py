@@ -121,6 +121,23 @@ def test_snapshot_stays_as_long_as_one_part_of_the_rule_keeps_it(jobs: Job) -> N
     assert jobs.numbers == [6, 5, 4, 3, 2]
 
 
+def test_removed_snapshots_cost_later_uploads_nothing(jobs: Job) -> None:
+    jobs.directory.keep(last=2)
+    counting = CountBackend(jobs.world.memory)
+
+    def requests_of_an_upload() -> int:
+        counting.reset()
+        jobs.upload()
+        return counting.counts.request_count
+
+    with jobs.world.store(through=counting) as store:
+        jobs.directory = jobs.made(store)
+        jobs.upload(4)
+        few = requests_of_an_upload()
+        jobs.upload(30)
+        assert requests_of_an_upload() <= few
+
+
 def test_snapshot_under_an_alias_stays(jobs: Job) -> None:
     jobs.upload(2)
     first = resolve(jobs.world.memory, NAME, snapshot_reference("j", "key", 1).version)
