@@ -48,7 +48,7 @@ def at_exit(function: Callable[[], None]) -> None:
     if before is None:
         atexit.register(function)
     if before != here and _is_child_of_multiprocessing():
-        from multiprocessing.util import Finalize  # noqa: PLC0415 - imported there already, by whoever forked
+        from multiprocessing.util import Finalize  # is there already, by whoever forked
 
         Finalize(None, _at_child_end, (function,), exitpriority=_BEFORE_POOLS)
 
