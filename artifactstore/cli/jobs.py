@@ -38,7 +38,7 @@ _COLORS = {
     JobStatus.FAILED: "red",
     JobStatus.LOST: "yellow",
 }
-_HEADER = ("job", "status", "project", "user", "host", "begun", "ended", "attempt")
+_HEADER = ("job", "status", "project", "user", "host", "begun", "ended", "attempt", "tags")
 
 
 def _lazy(attribute: str, summary: str) -> LazyCommand:
@@ -105,6 +105,7 @@ def _row(job: JobInfo) -> Sequence[str]:
         short_date(job.begun),
         short_date(job.ended) if job.ended else "-",
         str(job.attempt),
+        printable(", ".join(job.tags)),
     )
 
 
@@ -134,6 +135,8 @@ def show(job_id: str) -> None:
         ("seen", short_date(job.beat)),
         ("attempt", str(job.attempt)),
     ]
+    if job.tags:
+        rows.append(("tags", printable(", ".join(job.tags))))
     print_table(rows)
     _section("directories", map(_thing_row, manifest.directories))
     _section("saved files", map(_thing_row, manifest.saved))

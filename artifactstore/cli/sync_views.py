@@ -98,6 +98,7 @@ def job_fields(job: JobInfo) -> dict[str, object]:
         "processes": job.processes,
         "source": job.source,
         "error": job.error or None,
+        "tags": list(job.tags),
     }
 
 
