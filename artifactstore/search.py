@@ -35,6 +35,7 @@ from artifactstore.transaction.records import SlotRecord
 from artifactstore.transaction.versions import (
     SlotState,
     confirm,
+    list_slots,
     newest_edit,
     read_ahead,
     read_slot,
@@ -161,7 +162,15 @@ class Search:
         if first is not None:
             raise first.error
         if empty and query.folder and not folder_exists(self.backend, query.folder):
-            raise NameNotFound(f"no folder {query.folder}")
+            raise self._no_folder(query.folder)
+
+    def _no_folder(self, folder: str) -> NameNotFound:
+        if next(list_slots(self.backend, Name(folder), page_size=1), None) is None:
+            return NameNotFound(f"no folder {folder}")
+        return NameNotFound(
+            f"{folder} is a name, and a search goes through folders",
+            next_step=f"`artifactstore log {folder}` shows its versions; a search has --where 'name = {folder}'.",
+        )
 
     def _by_label(self, query: Query) -> Iterator[VersionInfo | Unreadable]:
         hinted = [self._hinted(label, query) for label in dict.fromkeys(query.labels)]

@@ -152,6 +152,12 @@ def _chosen(lock: Lock, names: Sequence[str], path: LockPath) -> tuple[Pin, ...]
         return lock.pins
     pins = []
     for name in names:
+        if ":" in name or "@" in name:
+            raise LockFileError(
+                f"{name!r} says which version, and that is what the lock file says",
+                where=os.fspath(path),
+                next_step="Give the name alone, or pull without the lock file.",
+            )
         pin = lock.of(name)
         if pin is None:
             raise LockFileError(

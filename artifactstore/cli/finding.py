@@ -19,7 +19,7 @@ from artifactstore.cli.output import (
     short_date,
     warning_label,
 )
-from artifactstore.cli.session import open_current, showing_progress
+from artifactstore.cli.session import note, open_current, showing_progress
 from artifactstore.cli.views import version_fields
 from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.results import VersionInfo
@@ -67,6 +67,8 @@ def find(
         else:
             print_table((_row(info, now) for info in infos), header=_HEADER, right=frozenset({2}))
             page.say_next()
+            if not page.any and sys.stdout.isatty():
+                note("nothing found")
     for each in unreadable:
         write_line(f"{warning_label()} {printable(each.version)} is unreadable: {printable(str(each.error))}")
     if unreadable:

@@ -79,10 +79,12 @@ class Page(Generic[_T]):
         self._limit = limit
         self._mark = mark
         self.next: str | None = None
+        self.any = False
 
     def __iter__(self) -> Iterator[_T]:
         last: _T | None = None
         for last in itertools.islice(self._items, self._limit):
+            self.any = True
             yield last
         if last is not None and next(self._items, None) is not None:
             self.next = self._mark(last)

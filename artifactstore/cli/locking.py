@@ -35,6 +35,10 @@ def lock(references: tuple[str, ...], path: str, destination: str | None, update
     What is pinned is what each REF means now. REF is name, name:v3, name:alias or name@DIGEST.
     `artifactstore pull --lock` then brings exactly that content, whatever becomes of the alias or the newest version.
     """
+    if update and references:
+        raise click.UsageError(
+            "--update is for everything that is pinned: without it, a name is pinned again", click.get_current_context()
+        )
     if update == bool(references) or (update and destination is not None):
         raise click.UsageError(
             "name what to pin, or say --update for everything that is pinned", click.get_current_context()

@@ -122,6 +122,7 @@ def test_a_record_that_can_not_be_read_does_not_hide_the_others(run: Run, tmp_pa
         (("--after", "a"), 2, "'a' is no version such as name:v3"),
         (("a//b",), 2, "a//b"),
         (("nowhere",), 3, "no folder nowhere"),
+        (("team/b",), 3, "team/b is a name, and a search goes through folders"),
     ],
 )
 def test_errors_say_what_is_wrong(run: Run, arguments: tuple[str, ...], code: int, said: str) -> None:

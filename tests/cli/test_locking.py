@@ -37,6 +37,14 @@ def push(run: Run, name: str, text: str) -> None:
     run("push", "../source", name, "--alias", "prod")
 
 
+def test_what_does_not_go_together_is_said(run: Run) -> None:
+    assert "without it, a name is pinned again" in run("lock", "--update", "team/m", code=2).stderr
+    run("lock", "team/m")
+    assert (
+        "says which version, and that is what the lock file says" in run("pull", "--lock", "team/m:v1", code=2).stderr
+    )
+
+
 def test_what_is_pinned_is_pulled_whatever_the_alias_becomes(run: Run) -> None:
     said = run("lock", "team/m:prod").stdout
     assert said.startswith("team/m:prod: pinned to v1 (")

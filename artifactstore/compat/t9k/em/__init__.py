@@ -44,6 +44,10 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"t9k.em.{name} is not offered: {what}")
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def create_artifact(name: str, labels: Sequence[str] | None = None, description: str = "") -> Artifact:
     """A new Artifact, with a local directory of its own below EM_ARTIFACT_PARENT_DIR (by default `.em/artifacts`).
 
