@@ -388,6 +388,8 @@ class SyncableDirectory:
             own = self._own_work()
             if own is not None:
                 self._pull(self._name, Slot(own.slot), options)
+            elif self._source is not None and self._goes_on_here(self._source):
+                self._pull_news(self._source, replace(options, base=SyncBase.SAME_NAME), NULL_PROGRESS)
             else:
                 self._pull(self._source or self._name, Latest(), options)
         except NotFound as error:
@@ -412,6 +414,20 @@ class SyncableDirectory:
                 self._made_from = version.record.made_from
                 return newest if self._source in sources else None
         return None
+
+    def _goes_on_here(self, source: JobName) -> bool:
+        """Whether the directory was last synced as what this job made out of its source: that is not undone."""
+        last = self._store.last_synced(self._path)
+        if last is None or last.name != self._name or not _holds_anything(self._path):
+            return False
+        try:
+            made = resolve(self._store.catalog.backend, self._name, last.version)
+        except NotFound:
+            return False  # removed since
+        if source not in map(job_name_of, made.record.made_from):
+            return False
+        self._made_from = made.record.made_from
+        return True
 
     def _begin_with_nothing(self, error: NotFound, *, missing_ok: bool) -> None:
         """Accept that there is nothing to download, or say what is there instead."""

@@ -234,7 +234,7 @@ def versions(
 def live_versions(
     backend: Backend, name: Name, *, pool: Executor | None = None, reader: VersionReader = read_version
 ) -> Iterator[Version]:
-    """Committed versions without a tombstone, the newest first. As `versions`; deleted ones are listed, and not read."""
+    """As `versions`, without those that are deleted: they are listed, and not read."""
     live = (state for state in list_slots(backend, name) if not state.deleted)
     return _versions_in(live, backend, name, pool=pool, reader=reader)
 

@@ -170,6 +170,37 @@ class TestBeginning:
         create_syncable_directory(KEY, machines.path("look"), "42", job=run)
         assert tree_at(machines.path("look")) == tree_at(str(source))
 
+    def test_made_again_in_one_run_it_undoes_nothing_that_was_made_there(
+        self, machines: Machines, source: SyncableDirectory
+    ) -> None:
+        """A cell of a notebook that is run again."""
+        run = machines.run("43")
+        there = machines.path("there")
+        first = create_syncable_directory(KEY, there, "42", job=run)
+        edit_tree(there, {b"weights": b"2", b"more": b"1"})
+        first.upload()
+        edit_tree(there, {b"more": b"2"})
+        edit_tree(str(source), {b"news": b"1"})
+        source.upload()
+        again = create_syncable_directory(KEY, there, "42", job=run)
+        found = tree_at(there)
+        assert [found[path] for path in (b"weights", b"more", b"news")] == [File(b"2"), File(b"2"), File(b"1")]
+        assert again.upload().number == 2
+        assert [snapshot.source_job_ids for snapshot in again.history()] == [("42",), ("42",)]
+        create_syncable_directory(KEY, there, "42", job=run)
+        assert tree_at(there) == found
+
+    def test_made_again_in_one_run_with_another_source_it_becomes_that(
+        self, machines: Machines, source: SyncableDirectory
+    ) -> None:
+        other = machines.start("41", "of-41")
+        edit_tree(machines.path("of-41"), {b"weights": b"other"})
+        other.upload()
+        run = machines.run("43")
+        create_syncable_directory(KEY, machines.path("there"), "42", job=run).upload()
+        create_syncable_directory(KEY, machines.path("there"), "41", job=run)
+        assert tree_at(machines.path("there")) == {b"weights": File(b"other")}
+
     def test_another_source_than_before_is_downloaded(self, machines: Machines, source: SyncableDirectory) -> None:
         other = machines.start("41", "of-41")
         edit_tree(machines.path("of-41"), {b"weights": b"other"})
