@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, Self
 
@@ -34,6 +35,7 @@ from artifactstore.manifest.paths import shown
 from artifactstore.names import (
     Name,
     Reference,
+    Slot,
     check_alias,
     check_folder,
     check_label,
@@ -48,6 +50,7 @@ from artifactstore.transaction.records import Notes
 from artifactstore.transaction.upload import Strategy
 from artifactstore.transaction.uses import check_job_id
 from artifactstore.transfer.compose import Carried, Composition, is_below_any
+from artifactstore.transfer.found import Notice
 from artifactstore.transfer.handles import missing_source
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
@@ -330,6 +333,8 @@ class Artifact:
         if not make_folder and not folder_exists(self.store, folder.strip("/")):
             raise NameNotFound(f"there is no folder {folder}", next_step="Make it, or upload with make_folder=True.")
         done = self.store.push_composition(self._composition(), target.text, options=options, progress=progress)
+        if (passed := self._passed_over(done)) is not None:
+            done = replace(done, notices=(*done.notices, passed))
         self._report(done)
         if done.action != "skipped":
             self._rebase(done)
@@ -350,6 +355,19 @@ class Artifact:
             return parts
         carried = Carried(reference=self._base, without=self._without)
         return Composition(placed=parts.placed, carried=(carried,), references=parts.references)
+
+    def _passed_over(self, done: PushResult) -> Notice | None:
+        """Versions that came after the one it was loaded from: what they changed is not in the new one."""
+        base = self._base
+        if done.action != "committed" or base is None or base.name.text != done.name:
+            return None
+        if not isinstance(base.version, Slot) or done.slot is None or done.slot <= base.version.number + 1:
+            return None
+        between = (info.version for info in self.store.versions(done.name) if info.slot < (done.slot or 0))
+        newest = next(between, None)
+        if newest is None or newest == str(base):
+            return None
+        return Notice(b".", f"made out of {base}, and not of {newest}, which was the newest: its changes are not in it")
 
     def _report(self, done: PushResult) -> None:
         for notice in done.notices[:_REPORTED]:
