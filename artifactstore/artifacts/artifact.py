@@ -44,7 +44,7 @@ from artifactstore.names import (
     parse_whole,
 )
 from artifactstore.store import Store, open_store
-from artifactstore.transaction.expiry import Ttl, parse_ttl
+from artifactstore.transaction.expiry import Ttl, asked_ttl
 from artifactstore.transaction.notes import check_notes
 from artifactstore.transaction.records import Notes
 from artifactstore.transaction.upload import Strategy
@@ -325,7 +325,7 @@ class Artifact:
             force=force,
             labels=tuple(_checked_labels(self.labels)),
             metadata=dict(self.metadata),
-            ttl_seconds=None if ttl is None else parse_ttl(ttl),
+            ttl_seconds=None if ttl is None else asked_ttl(ttl),
             made_by=check_job_id(made_by) if made_by else "",
             made_from=(*listed("made_from", made_from), *self._made_from_base(target)),
         )

@@ -7,6 +7,7 @@ import click
 
 from artifactstore.cli.assignments import metadata_option
 from artifactstore.cli.session import ttl_option
+from artifactstore.transaction.expiry import Never
 from artifactstore.transaction.upload import Strategy
 
 _LONGEST_MESSAGE_BYTES: Final = 64 << 10
@@ -19,7 +20,7 @@ class Description(TypedDict):
     aliases: tuple[str, ...]
     labels: tuple[str, ...]
     metadata: dict[str, object]
-    ttl: float | None
+    ttl: float | Never | None
     made_from: tuple[str, ...]
     strategy: str
     force: bool

@@ -13,7 +13,7 @@ from artifactstore.cli.output import printable
 from artifactstore.config import MIN_MEMORY_BYTES, Settings, load_settings, parse_size
 from artifactstore.errors import InvalidMetadata
 from artifactstore.store import Store, open_store
-from artifactstore.transaction.expiry import parse_ttl
+from artifactstore.transaction.expiry import Never, asked_ttl
 from artifactstore.transfer.progress import Progress
 
 
@@ -33,10 +33,10 @@ def memory_option(context: click.Context, parameter: click.Parameter, value: str
     return size
 
 
-def ttl_option(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """For ``callback=`` of an option: ``30d`` as seconds, ``never`` as None."""
+def ttl_option(context: click.Context, parameter: click.Parameter, value: str | None) -> float | Never | None:
+    """For ``callback=`` of an option: ``30d`` as seconds, ``never`` as it is; None where it is not given."""
     try:
-        return None if value is None else parse_ttl(value)
+        return None if value is None else asked_ttl(value)
     except InvalidMetadata as error:
         raise click.BadParameter(printable(str(error)), context, parameter) from error
 

@@ -93,7 +93,7 @@ def edit_version(
         CommitStateUnknown: It may be edited; the same edit again finds out.
         TransientBackendError: Others edited it all the time, for two minutes.
     """
-    version = _with_newest_edit(backend, version)
+    version = with_newest_edit(backend, version)
     edited = _put_edit(backend, clock, version, change, author)
     put_edit_hints(
         backend,
@@ -106,8 +106,12 @@ def edit_version(
     return edited
 
 
-def _with_newest_edit(backend: Backend, version: Version) -> Version:
-    """The version as the storage shows it now: asked again, however old ``version`` is."""
+def with_newest_edit(backend: Backend, version: Version) -> Version:
+    """The version as the storage shows it now: asked again, however old ``version`` is.
+
+    Raises:
+        NameNotFound, VersionDeleted: It is not there, or no more.
+    """
     state = slot_state(backend, version.name, version.slot)
     if state is None:
         raise NameNotFound(f"no version {version.text}")

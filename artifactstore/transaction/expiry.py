@@ -7,13 +7,14 @@ at which it ends. That time is compared with the clock of whoever reads: nothing
 import datetime
 import math
 import re
-from typing import Final
+from typing import Final, Literal
 
 from artifactstore.clock import Clock, timestamp
 from artifactstore.errors import InvalidMetadata, VersionExpired
 from artifactstore.transaction.versions import Version
 
 Ttl = str | float | datetime.timedelta
+Never = Literal["never"]
 NEVER: Final = "never"
 MAX_TTL_SECONDS: Final = 1000 * 365 * 86400.0
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -43,6 +44,12 @@ def parse_ttl(ttl: Ttl) -> float | None:
     if not math.isfinite(seconds) or not 0 < seconds <= MAX_TTL_SECONDS:
         raise InvalidMetadata(f"a time-to-live of {ttl} is not more than nothing and at most a thousand years")
     return seconds
+
+
+def asked_ttl(ttl: Ttl) -> float | Never:
+    """A time-to-live in seconds, or `never`: where None is for who says nothing about it. Errors as `parse_ttl`."""
+    seconds = parse_ttl(ttl)
+    return NEVER if seconds is None else seconds
 
 
 def expiry_after(clock: Clock, seconds: float | None) -> str:

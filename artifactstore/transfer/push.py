@@ -27,7 +27,7 @@ from artifactstore.names import Name, Reference, check_alias, parse_whole
 from artifactstore.pack.format import SMALL_PACK_BYTES, ChunkKind
 from artifactstore.transaction.aliases import FORCE, NO_GUARD
 from artifactstore.transaction.commit import commit, settle_early, settle_known
-from artifactstore.transaction.edits import VersionEdit, edit_version
+from artifactstore.transaction.edits import VersionEdit, edit_version, with_newest_edit
 from artifactstore.transaction.expiry import NEVER, expiry_after, parse_ttl
 from artifactstore.transaction.labels import put_label_hints
 from artifactstore.transaction.notes import check_notes
@@ -459,7 +459,9 @@ class _Push:
     def _note_on(self, version: Version) -> bool:
         """Note on the version that stands what was asked of a new one, as its aliases move to it."""
         options, context = self._options, self._context
-        before = with_edit(context.backend, version)
+        is_asked = options.message or options.labels or options.metadata or options.ttl_seconds is not None
+        # What others noted since `begin` counts; where nothing is asked for, a request more would be for nothing.
+        before = (with_newest_edit if is_asked else with_edit)(context.backend, version)
         # Whoever uploads content wants it to be read: a time that is over does not go on being over.
         renewed = NEVER if before.notes.has_expired(context.clock.now()) else None
         change = VersionEdit(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from artifactstore.codec import Compression
 from artifactstore.names import Reference, listed
+from artifactstore.transaction.expiry import Never
 from artifactstore.transaction.records import VersionPin
 from artifactstore.transaction.upload import Strategy
 from artifactstore.transaction.uses import check_job_id
@@ -18,7 +19,8 @@ class PushOptions:
     Attributes:
         strategy: What to do when the name has a live version.
         message, labels, metadata: Go into the version's record.
-        ttl_seconds: How long readers take it without being told to; None for ever.
+        ttl_seconds: How long readers take it without being told to; None for ever. On a version that stands `"never"`
+            lifts what was noted before, and None leaves it.
         made_by: Id of the job that makes it; by default what the environment says.
         made_from: The versions it is made from, as references; what a pull brought, as its pin, with no request.
         aliases: Move to the version once it is committed, or found unchanged.
@@ -48,7 +50,7 @@ class PushOptions:
     force: bool = False
     labels: tuple[str, ...] = ()
     metadata: dict[str, object] = field(default_factory=dict)
-    ttl_seconds: float | None = None
+    ttl_seconds: float | Never | None = None
     made_by: str = ""
     made_from: tuple[str | Reference | VersionPin, ...] = ()
     include: tuple[str, ...] = ()
