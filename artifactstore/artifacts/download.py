@@ -21,6 +21,7 @@ from artifactstore.artifacts.reference_rules import ReferenceRules, rules_of
 from artifactstore.artifacts.references import Origins, check_unchanged, fetch
 from artifactstore.clock import SYSTEM_CLOCK
 from artifactstore.digest import PATH_CONTEXT, REFERENCE_CONTEXT, Buffer, digest_of
+from artifactstore.errors import ReferenceChanged
 from artifactstore.manifest.model import Entry, EntryKind, ReferenceTarget
 from artifactstore.names import parse_reference
 from artifactstore.store import Store
@@ -35,6 +36,7 @@ from artifactstore.transfer.pull import Destination as Place
 from artifactstore.transfer.pull import PullResult
 from artifactstore.transfer.survey import survey
 
+_SHOWN: Final = 20
 _PIECE_BYTES: Final = 4 << 20
 _FILE: Final = int(EntryKind.FILE)
 
@@ -75,13 +77,35 @@ def pull_with_references(
         if options.dry_run:
             return coming.result(planned, plan)
         check_plan(_joint(plan, planned), options)
-        list(origins.map(lambda target: check_unchanged(target, origins), coming.wanted(plan)))
+        _check_all(coming.wanted(plan), origins)
         done = store.pull(planned.version, planned.destination, options=options, progress=progress)
         # Files have come meanwhile, and directories.
         plan = coming.plan()
         check_plan(plan, options)
         coming.execute(plan)
         return coming.result(done, plan)
+
+
+def _check_all(targets: Iterable[ReferenceTarget], origins: Origins) -> None:
+    """As `check_unchanged`, of all: the error names each that does not hold, and not the first alone."""
+
+    def one(target: ReferenceTarget) -> ReferenceChanged | None:
+        try:
+            check_unchanged(target, origins)
+        except ReferenceChanged as error:
+            return error
+        return None
+
+    changed = [error for error in origins.map(one, targets) if error is not None]
+    if not changed:
+        return
+    first = changed[0]
+    if len(changed) > 1:
+        more = f"; and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+        said = "; ".join(error.what for error in changed[:_SHOWN]) + more
+        what = f"{len(changed):,} references do not hold: {said}"
+        raise type(first)(what, old=first.old, new=first.new, where=first.where) from first
+    raise first
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,3 +90,15 @@ def test_what_the_settings_do_not_allow_is_a_wrong_use(data: Path, monkeypatch: 
 
 def test_references_do_not_go_with_a_lock_file(data: Path) -> None:
     assert run("pull", "demo", "--lock", "--references").exit_code == 2
+
+
+def test_all_references_that_do_not_hold_are_named(data: Path) -> None:
+    (data / "b").write_text("content")
+    run("artifact", "create", "two", "--reference", (data / "a").as_uri(), "--reference", (data / "b").as_uri())
+    (data / "a").write_text("something else")
+    (data / "b").unlink()
+    error = json.loads(run("pull", "two", "there", "--references", "--json").stderr.splitlines()[-1])["error"]
+    assert error["kind"] == "ReferenceChanged"
+    assert "2 references do not hold: " in error["what"]
+    assert "/a has changed since it was added" in error["what"]
+    assert "/b any more" in error["what"]
