@@ -215,8 +215,9 @@ class Background:
     def _note(self, of: Hashable, handle: UploadHandle[object]) -> None:
         if handle._error is None:
             self._failures.pop(of, None)
-        elif not handle._is_awaited:
-            self._failures[of] = handle
+            return
+        self._failures[of] = handle  # whoever waits may have given up by now: `finish` looks again
+        if not handle._is_awaited:
             _log.warning("an upload in the background failed: %s", said(handle._error))
 
 

@@ -107,6 +107,29 @@ def test_error_that_somebody_waits_for_is_not_logged(background: Background, cap
     assert caplog.records == []
 
 
+def test_error_that_comes_while_a_wait_gives_up_is_logged_at_the_end(
+    background: Background, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_fail = threading.Event()
+
+    def work() -> None:
+        assert may_fail.wait(SECONDS)
+        fail()
+
+    handle = background.submit(work, of="a")
+
+    def too_late(timeout: float | None) -> bool:
+        may_fail.set()
+        background.settle(SECONDS)
+        return False
+
+    monkeypatch.setattr(handle._finished, "wait", too_late)
+    with pytest.raises(TimeoutError):
+        handle.wait(0.001)
+    background.finish()
+    assert len(errors(caplog)) == 1
+
+
 def test_error_that_nobody_waited_for_is_logged_when_it_happens_and_at_the_end(
     background: Background, caplog: pytest.LogCaptureFixture
 ) -> None:
