@@ -19,7 +19,7 @@ from typing import Final
 
 import xxhash
 
-from artifactstore.errors import NameNotFound
+from artifactstore.errors import ArtifactStoreError, BackendError, NameNotFound
 from artifactstore.jobs.listing import find_job, list_jobs
 from artifactstore.jobs.snapshots import DIRECTORY, list_keys, newest_version
 from artifactstore.jobs.tensorboard import KEY, TAG, is_tensorboard_key
@@ -73,7 +73,8 @@ class TensorboardFolder:
     def refresh(self, job_ids: Sequence[str]) -> list[BroughtLogs]:
         """Bring what is new of these jobs. A job that has uploaded no logs yet is passed over.
 
-        Of a job's further log directories those that hold the same as another one, and empty ones, are left out.
+        Of a job's further log directories those that hold the same as another one, and empty ones, are left out. What
+        is wrong with the logs of one is raised after those of the others were brought.
 
         Raises:
             DownloadConflict: A file in the folder was changed by somebody else. It is as it was.
@@ -81,13 +82,22 @@ class TensorboardFolder:
             As `Store.pull`.
         """
         found: list[BroughtLogs] = []
+        failed: list[ArtifactStoreError] = []
         for job_id in job_ids:
             seen: set[bytes] = set()
             for key in _tensorboard_keys(self._store, job_id):
-                logs = self._bring(job_name(job_id, DIRECTORY, key), seen)
+                try:
+                    logs = self._bring(job_name(job_id, DIRECTORY, key), seen)
+                except BackendError:
+                    raise  # it would be the same with the others
+                except ArtifactStoreError as error:
+                    failed.append(error)
+                    continue
                 if logs is not None:
                     found.append(logs)
         os.makedirs(self.path, exist_ok=True)
+        if failed:
+            raise failed[0]
         return found
 
     def _bring(self, name: JobName, seen: set[bytes]) -> BroughtLogs | None:

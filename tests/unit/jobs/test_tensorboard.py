@@ -184,7 +184,8 @@ class TestUploading:
             "artifactstore.set_tensorboard_logdir('logs')\n"
             "Path('logs/events.out.tfevents.1').write_bytes(b'event')\n"
             "print('ready', flush=True)\n"
-            "signal.pause()\n"
+            "while True:\n"
+            "    signal.pause()\n"
         )
         environment = {**os.environ, "ARTIFACTSTORE_URL": str(place), "ARTIFACTSTORE_JOB_ID": "7"}
         with subprocess.Popen(
@@ -283,9 +284,13 @@ class TestBringingTogether:
         writer.add("loss", 0.25, 1)
         writer.flush()
         self.logs.upload()
+        with job("another", store=store):
+            set_tensorboard_logdir("logs-of-another")
+            write_scalars(tmp_path / "logs-of-another", "loss", [0.5])
         with pytest.raises(DownloadConflict):
-            folder.refresh(["7"])
+            folder.refresh(["7", "another"])
         assert events.read_bytes() == b"mine"
+        assert read_scalars(tmp_path / "all" / "another") == {"loss": [(0, 0.5)]}
 
     def test_the_same_logs_of_two_ranks_and_empty_ones_are_shown_once(
         self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
