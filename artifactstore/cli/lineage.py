@@ -23,8 +23,8 @@ _FORMATS = {"text": lineage_text, "mermaid": lineage_mermaid, "graphviz": lineag
 def lineage(reference: str, form: str, up: bool, down: bool, depth: int) -> None:
     """Show what a version was made from, and who used it.
 
-    With the jobs that made or used them. Versions that are deleted, moved or missing are shown as such. `--format mermaid` is for Markdown,
-    `--format graphviz` for `dot -Tsvg`.
+    With the jobs that made or used them. Versions that are deleted, moved or missing are shown as such.
+    `--format mermaid` is for Markdown, `--format graphviz` for `dot -Tsvg`.
     """
     direction = LineageDirection.BOTH if up == down else LineageDirection.UP if up else LineageDirection.DOWN
     with open_current() as store:

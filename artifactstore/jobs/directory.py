@@ -37,7 +37,14 @@ from artifactstore.jobs.snapshots import (
     snapshot_reference,
 )
 from artifactstore.jobs.sync_job import JobLike, StoreLike, SyncJob, sync_job
-from artifactstore.jobs.sync_results import SnapshotDownload, SnapshotUpload, StateDifference, SyncStatus
+from artifactstore.jobs.sync_results import (
+    SnapshotDownload,
+    SnapshotUpload,
+    StateDifference,
+    SyncStatus,
+    difference_of,
+    nothing_new,
+)
 from artifactstore.jobs.watch import Watch
 from artifactstore.manifest.diff import Change
 from artifactstore.names import JobName, Latest, Reference, Slot, VersionSelector, job_name
@@ -330,7 +337,7 @@ class SyncableDirectory:
         newest = newest_version(self._store, name)
         if newest is None or newest.pin not in self._made_from:
             return self._pull(name, Latest(), options, progress)
-        return _nothing_new(name, newest)  # the job's own snapshot stays what was last synced here
+        return nothing_new(name, newest)  # the job's own snapshot stays what was last synced here
 
     def _pull(
         self, name: JobName, version: VersionSelector, options: PullOptions, progress: Progress = NULL_PROGRESS
@@ -338,7 +345,7 @@ class SyncableDirectory:
         here = self._already_here(Reference(name=name, version=version), options)
         if here is not None:
             self._came_from(here.pin, Reference(name=name, version=Slot(here.slot)), options)
-            return _nothing_new(name, here)
+            return nothing_new(name, here)
         done = self._store.pull(Reference(name=name, version=version), self._path, options=options, progress=progress)
         number = int(done.pin.version.rpartition(":v")[2])
         self._came_from(done.pin, Reference(name=name, version=Slot(number)), options)
@@ -466,7 +473,7 @@ class SyncableDirectory:
             changes = tuple(self._store.status(self._path).changes)
         except NameNotFound:
             return None, StateDifference()  # forgotten, or lost with local state, in between
-        return last, _difference(last, changes)
+        return last, difference_of(last, changes)
 
     def _against_newest(
         self, name: JobName, compared: dict[Reference, tuple[Change, ...]]
@@ -478,7 +485,7 @@ class SyncableDirectory:
         reference = Reference(name=name, version=Slot(newest.slot))
         if reference not in compared:
             compared[reference] = tuple(self._store.diff(reference, Path(self._path)))
-        return _difference(reference, compared[reference])
+        return difference_of(reference, compared[reference])
 
     def history(self, job_id: str | None = None) -> Iterator[Snapshot]:
         """The snapshots under the key, the newest first; none before the first upload.
@@ -565,12 +572,6 @@ def open_syncable_directory(
     return directory
 
 
-def _nothing_new(name: JobName, version: Version) -> SnapshotDownload:
-    return SnapshotDownload(
-        snapshot=f"{name.key}@{version.slot}", job_id=name.job_id, number=version.slot, files=version.record.files
-    )
-
-
 def _holds_anything(path: str) -> bool:
     try:
         with os.scandir(path) as entries:
@@ -594,11 +595,3 @@ def _strategy(given: ConflictStrategy | str) -> ConflictStrategy:
 
 def _mark(store: Store, name: JobName, slot: int) -> str:
     return f"{store.store_id}/{name}{Slot(slot)}"
-
-
-def _difference(state: Reference, changes: tuple[Change, ...]) -> StateDifference:
-    if isinstance(state.name, JobName) and isinstance(state.version, Slot):
-        snapshot, job_id = f"{state.name.key}@{state.version.number}", state.name.job_id
-    else:
-        snapshot, job_id = str(state), ""
-    return StateDifference(snapshot=snapshot, job_id=job_id, changes=changes)

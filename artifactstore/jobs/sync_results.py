@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from artifactstore.manifest.diff import Change
+from artifactstore.names import JobName, Reference, Slot
+from artifactstore.transaction.versions import Version
 from artifactstore.transfer.found import Notice
 from artifactstore.transfer.plan import ConflictedPath
 
@@ -90,3 +92,19 @@ class SyncStatus:
     last_sync: StateDifference
     job: StateDifference
     source: StateDifference
+
+
+def nothing_new(name: JobName, version: Version) -> SnapshotDownload:
+    """A download of what is here already."""
+    return SnapshotDownload(
+        snapshot=f"{name.key}@{version.slot}", job_id=name.job_id, number=version.slot, files=version.record.files
+    )
+
+
+def difference_of(state: Reference, changes: tuple[Change, ...]) -> StateDifference:
+    """How a directory differs from a state of it."""
+    if isinstance(state.name, JobName) and isinstance(state.version, Slot):
+        snapshot, job_id = f"{state.name.key}@{state.version.number}", state.name.job_id
+    else:
+        snapshot, job_id = str(state), ""
+    return StateDifference(snapshot=snapshot, job_id=job_id, changes=changes)

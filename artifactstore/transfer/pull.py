@@ -43,7 +43,8 @@ class PullResult:
         conflicts: Paths that both sides changed, each with where what came in landed instead, if it did.
         references: Paths whose content is not in the store; they were left out.
         content_bytes: Content of everything written.
-        fetched_bytes: Read from the store, and of what references point to. reused_bytes: content that was here already.
+        fetched_bytes: Read from the store, and of what references point to.
+        reused_bytes: Content that was here already.
         fetched_references: How many references were fetched; ``written`` has them too.
         pin: Which version it was, beyond doubt.
     """

@@ -58,7 +58,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 def test_jobs_are_listed_those_that_began_last_first(cli: Cli) -> None:
     assert cli.ids() == ["bad", "good"]
     lines = cli("jobs").stdout.splitlines()
-    assert lines[0].split() == ["job", "status", "project", "user", "host", "begun", "ended", "attempt"]
+    assert lines[0].split() == ["job", "status", "project", "user", "host", "begun", "ended", "attempt", "tags"]
     assert lines[1].split()[:3] == ["bad", "failed", "speech"]
     assert lines[2].split()[:3] == ["good", "completed", "vision"]
 
