@@ -11,10 +11,13 @@ now stays readable for the grace of the collection, a day at least (docs/backgro
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Final
 
 import msgspec
 
+from artifactstore.catalog import Catalog
 from artifactstore.clock import timestamp
 from artifactstore.errors import ArtifactStoreError, TransientBackendError
 from artifactstore.jobs.snapshots import DIRECTORY
@@ -31,13 +34,22 @@ from artifactstore.transaction.records import (
     fresh_nonce,
     parse_timestamp,
 )
-from artifactstore.transaction.versions import Version, list_slots, live_versions, remove_version
+from artifactstore.transaction.versions import (
+    SlotState,
+    Version,
+    list_slots,
+    read_ahead,
+    read_version,
+    remove_version,
+)
 from artifactstore.transfer.provenance import author
 
 _log = logging.getLogger(__name__)
 _SHORT_PAGE: Final = 10
 _DECIDING_SECONDS: Final = 60.0
 _REASON: Final = "retention"
+_READ_AHEAD: Final = 8
+_YOUNG_AT_LAST: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +104,7 @@ class RetentionResult:
 
     Attributes:
         rule: Which one.
-        kept, removed: Numbers of snapshots, the newest first.
+        kept, removed: Numbers of snapshots, the newest first. Kept are those, too, that are being made.
     """
 
     rule: RetentionRule
@@ -199,21 +211,37 @@ def apply_retention(store: Store, job_id: str, key: str, *, dry_run: bool = Fals
     rule = read_retention(store, job_id, key)
     catalog = store.catalog if dry_run else store.writable_catalog()
     backend = catalog.backend
-    if rule.keeps_all or _is_few(store, name, rule):
-        live = [state.number for state in list_slots(backend, name) if not state.deleted]
-        return RetentionResult(rule=rule, kept=tuple(live), removed=(), dry_run=dry_run)
-    versions = list(live_versions(backend, name, pool=catalog.requests))
+    live = [state for state in list_slots(backend, name) if not state.deleted]
+    numbers = tuple(state.number for state in live)
+    if rule.keeps_all or len(live) <= (rule.last or 1):
+        return RetentionResult(rule=rule, kept=numbers, removed=(), dry_run=dry_run)
+    versions = _to_decide(catalog, name, live, rule)
     aliased = {move.slot for move in list_aliases(backend, name)}
-    kept, removed = plan_retention(versions, rule, now=catalog.clock.now(), aliased=aliased)
+    _, removed = plan_retention(versions, rule, now=catalog.clock.now(), aliased=aliased)
     if not dry_run:
         for version in reversed(removed):  # the oldest first: cut off in between, what is left has no gap
             remove_version(backend, catalog.clock, version, author=author(), reason=_REASON)
-    return RetentionResult(
-        rule=rule,
-        kept=tuple(version.slot for version in kept),
-        removed=tuple(version.slot for version in removed),
-        dry_run=dry_run,
-    )
+    gone = tuple(version.slot for version in removed)
+    kept = tuple(number for number in numbers if number not in set(gone))
+    return RetentionResult(rule=rule, kept=kept, removed=gone, dry_run=dry_run)
+
+
+def _to_decide(catalog: Catalog, name: JobName, live: Sequence[SlotState], rule: RetentionRule) -> list[Version]:
+    """Of the live snapshots, the newest first, those that have to be read: the newest, which a number keeps, and the
+    oldest, until they are too young to go. So a week of them costs an upload no more than a day does."""
+    read = partial(read_version, catalog.backend, name)
+    found = read_ahead(catalog.requests, read, live, most=_READ_AHEAD)
+    newest = list(islice(filter(None, found), rule.last or 1))
+    rest = [state for state in live if newest and state.number < newest[-1].slot]
+    oldest: list[Version] = []
+    young, now = 0, catalog.clock.now()
+    for version in filter(None, read_ahead(catalog.requests, read, reversed(rest), most=_READ_AHEAD)):
+        oldest.append(version)
+        if rule.max_age_seconds is not None and _is_young(version, rule.max_age_seconds, now):
+            young += 1  # not the first one ends it: uploaders' clocks may differ
+            if young == _YOUNG_AT_LAST:
+                break
+    return newest + oldest[::-1]
 
 
 def apply_after_upload(store: Store, name: JobName) -> None:
@@ -222,12 +250,6 @@ def apply_after_upload(store: Store, name: JobName) -> None:
         apply_retention(store, name.job_id, name.key)
     except ArtifactStoreError as error:
         _log.warning("old snapshots of %r could not be removed, the next upload tries again: %s", name.key, error)
-
-
-def _is_few(store: Store, name: JobName, rule: RetentionRule) -> bool:
-    """Whether there are no more than a number that is kept anyhow: one listing instead of two requests for each."""
-    live = sum(1 for state in list_slots(store.catalog.backend, name) if not state.deleted)
-    return live <= (rule.last or 1)
 
 
 def _prefix(job_id: str, key: str) -> str:

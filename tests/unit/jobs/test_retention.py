@@ -138,6 +138,35 @@ def test_removed_snapshots_cost_later_uploads_nothing(jobs: Job) -> None:
         assert requests_of_an_upload() <= few
 
 
+def test_snapshots_that_are_young_cost_later_uploads_nothing(jobs: Job) -> None:
+    jobs.directory.keep(last=2, max_age="7d")
+    counting = CountBackend(jobs.world.memory)
+
+    def requests_of_an_upload() -> int:
+        counting.reset()
+        jobs.upload(apart_seconds=60)
+        return counting.counts.request_count
+
+    with jobs.world.store(through=counting) as store:
+        jobs.directory = jobs.made(store)
+        jobs.upload(20, apart_seconds=60)
+        few = requests_of_an_upload()
+        jobs.upload(40, apart_seconds=60)
+        assert requests_of_an_upload() <= few + 2
+        assert jobs.numbers[-1] == 1
+
+
+def test_a_few_clocks_that_are_ahead_keep_no_more_than_their_own_snapshots(jobs: Job) -> None:
+    clock = jobs.world.virtual_clock
+    now = clock.now()
+    clock.set_now(now + 100 * DAY)
+    jobs.upload(3)
+    clock.set_now(now)
+    jobs.upload(5, apart_seconds=DAY)
+    jobs.directory.keep(max_age="36h")
+    assert jobs.numbers == [8, 3, 2, 1]
+
+
 def test_snapshot_under_an_alias_stays(jobs: Job) -> None:
     jobs.upload(2)
     first = resolve(jobs.world.memory, NAME, snapshot_reference("j", "key", 1).version)
