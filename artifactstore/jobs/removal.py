@@ -13,6 +13,8 @@ from artifactstore.errors import JobRunning, NameNotFound
 from artifactstore.jobs.listing import info_of, job_not_found, read_processes
 from artifactstore.jobs.manifest import job_names
 from artifactstore.jobs.records import JobStatus, RemovalRecord
+from artifactstore.jobs.retention import KEEP_ALL, set_retention
+from artifactstore.jobs.snapshots import DIRECTORY
 from artifactstore.keys import JobKeys, parse_counted
 from artifactstore.names import JobName, Latest, Reference
 from artifactstore.results import RemoveOptions
@@ -63,6 +65,9 @@ def remove_job(store: Store, job_id: str, *, force: bool = False, dry_run: bool 
     names = list(job_names(catalog.backend, job_id))
     versions = [version for name in names for version in _remove(store, name, dry_run=dry_run)]
     if not dry_run:
+        for name in names:
+            if name.kind == DIRECTORY:  # the next job of this id begins without rules of the one that is gone
+                set_retention(store, job_id, name.key, KEEP_ALL)
         keys = JobKeys(job_id)
         for prefix in (keys.made, keys.used, keys.processes):
             _delete_all(catalog, prefix)

@@ -11,6 +11,8 @@ from artifactstore.backend.wrappers.count import CountBackend
 from artifactstore.backend.wrappers.fault import ErrorBefore, Fault, permission_denied
 from artifactstore.errors import CorruptData, InvalidMetadata, VersionDeleted
 from artifactstore.jobs.directory import SyncableDirectory, create_syncable_directory
+from artifactstore.jobs.job import job
+from artifactstore.jobs.removal import remove_job
 from artifactstore.jobs.retention import (
     KEEP_ALL,
     RetentionRule,
@@ -165,6 +167,16 @@ def test_a_few_clocks_that_are_ahead_keep_no_more_than_their_own_snapshots(jobs:
     jobs.upload(5, apart_seconds=DAY)
     jobs.directory.keep(max_age="36h")
     assert jobs.numbers == [8, 3, 2, 1]
+
+
+def test_rule_goes_with_the_job(jobs: Job) -> None:
+    with job("j", store=jobs.store):
+        jobs.directory.keep(last=1)
+        jobs.upload()
+    remove_job(jobs.store, "j")
+    assert read_retention(jobs.store, "j", "key") == KEEP_ALL
+    jobs.upload(2)
+    assert len(jobs.numbers) == 2
 
 
 def test_snapshot_under_an_alias_stays(jobs: Job) -> None:
