@@ -629,7 +629,7 @@ class TestNotes:
         self, world: StoreWorld, tree: Path, ttl: float | None, is_for_ever: bool, touched: bool
     ) -> None:
         push(world, tree, ttl_seconds=1.0)
-        world.clock.advance(2)
+        world.virtual_clock.advance(2)
         again = push(world, tree, ttl_seconds=ttl, checksum=touched)
         assert (again.action, again.version, again.edited) == ("unchanged", "n:v1", True)
         assert world.pulled("n")
@@ -642,7 +642,7 @@ class TestNotes:
         self, world: StoreWorld, tree: Path, aliases: tuple[str, ...]
     ) -> None:
         push(world, tree, ttl_seconds=1.0)
-        world.clock.advance(2)
+        world.virtual_clock.advance(2)
         skipped = push(world, tree, strategy=Strategy.SKIP, aliases=aliases)
         assert (skipped.action, skipped.edited) == ("skipped", False)
         with pytest.raises(VersionExpired):
