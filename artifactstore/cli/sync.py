@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any, TypedDict, Unpack
+from typing import Any, Final, TypedDict, Unpack
 
 import click
 
@@ -61,6 +61,9 @@ sync = LazyGroup(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+_MISSING_OK: Final = "With --missing-ok that is fine, and nothing is done."
 
 
 class Patterns(TypedDict):
@@ -247,7 +250,7 @@ def down(**given: Unpack[_DownArguments]) -> None:
             if number is not None:
                 raise
             if not given["missing_ok"]:
-                raise missing(store, source, given["key"]) from error
+                raise missing(store, source, given["key"], or_else=_MISSING_OK) from error
             note(f"job {source} has nothing under the key {given['key']} yet: nothing was done")
             done = SnapshotDownload(snapshot="", job_id=source, number=0, files=0)
     if current().json:
@@ -350,7 +353,7 @@ def _listed(store: Store, job_id: str, key: str) -> Iterator[Snapshot]:
     found = list_snapshots(store, job_id, key)
     first = next(found, None)
     if first is None:
-        raise missing(store, job_id, key)
+        raise missing(store, job_id, key, or_else="")
     return chain([first], found)
 
 

@@ -326,7 +326,12 @@ class SyncableDirectory:
         if snapshot is None and self._holds_work_on_source():
             # Held against the job's own upload, all in which the source is behind it would look like news from there.
             return self._pull_news(name, replace(options, base=SyncBase.SAME_NAME), progress)
-        return self._pull(name, version, replace(options, base=SyncBase.LAST_SYNC), progress)
+        try:
+            return self._pull(name, version, replace(options, base=SyncBase.LAST_SYNC), progress)
+        except NameNotFound as error:
+            if snapshot is None:
+                raise
+            raise missing(self._store, name.job_id, self.key, number=snapshot, or_else="") from error
 
     def _holds_work_on_source(self) -> bool:
         """Whether what was last synced here is what this job made out of its source."""

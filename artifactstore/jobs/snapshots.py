@@ -151,27 +151,38 @@ def _segments(backend: Backend, prefix: str) -> list[str]:
     return [decode_job_text(text) for text in below]
 
 
-def missing(store: Store, job_id: str, key: str, *, kind: str = DIRECTORY) -> NotFound:
-    """The error about a job, or about a key of a job, that is not there: it names what is close to it."""
+def missing(
+    store: Store, job_id: str, key: str, *, number: int | None = None, kind: str = DIRECTORY, or_else: str = _MISSING_OK
+) -> NotFound:
+    """The error about a job, a key of a job, or its snapshot ``number``, that is not there: it names what is close.
+
+    Args:
+        or_else: What else can be done, in the words of whoever asked: calls and commands have different ones.
+    """
     keys = list_keys(store, job_id, kind=kind)
+    if number is not None and key in keys:
+        return NameNotFound(
+            f"job {job_id!r} has no snapshot {key}@{number}", next_step="Its history lists those that are there."
+        )
     if keys:
-        next_step = _suggestion(key, keys, what="key", plural="keys")
+        next_step = _suggestion(key, keys, what="key", plural="keys", or_else=or_else)
         return NameNotFound(f"job {job_id!r} has nothing under the key {key!r}", next_step=next_step)
     jobs = list_job_ids(store)
     if job_id in jobs:
         return NameNotFound(
             f"job {job_id!r} has nothing under the key {key!r}: it has not uploaded a directory yet",
-            next_step=f"Upload there first. {_MISSING_OK}",
+            next_step=f"Upload there first. {or_else}".rstrip(),
         )
-    return JobNotFound(f"no job {job_id!r}", next_step=_suggestion(job_id, jobs, what="job", plural="jobs"))
+    next_step = _suggestion(job_id, jobs, what="job", plural="jobs", or_else=or_else)
+    return JobNotFound(f"no job {job_id!r}", next_step=next_step)
 
 
-def _suggestion(text: str, there: Sequence[str], *, what: str, plural: str) -> str:
+def _suggestion(text: str, there: Sequence[str], *, what: str, plural: str, or_else: str) -> str:
     close = difflib.get_close_matches(text, there, n=3)
     if close:
-        return f"Did you mean the {what} {' or '.join(map(repr, close))}? {_MISSING_OK}"
+        return f"Did you mean the {what} {' or '.join(map(repr, close))}? {or_else}".rstrip()
     if not there:
-        return f"There are no {plural} in this store yet. {_MISSING_OK}"
+        return f"There are no {plural} in this store yet. {or_else}".rstrip()
     shown = ", ".join(map(repr, there[:_FEW]))
     more = f" and {len(there) - _FEW} more" if len(there) > _FEW else ""
-    return f"The {plural} there are {shown}{more}. {_MISSING_OK}"
+    return f"The {plural} there are {shown}{more}. {or_else}".rstrip()

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from artifactstore.clock import timestamp
-from artifactstore.errors import PlanOutdated
+from artifactstore.errors import NameNotFound, PlanOutdated
 from artifactstore.jobs.directory import SyncableDirectory, open_syncable_directory
 from artifactstore.jobs.job import job
 from artifactstore.jobs.listing import read_processes
@@ -192,7 +192,7 @@ class _Planning:
         seen = self._seen(request.source_job_id, request.snapshot)
         is_own = request.source_job_id == request.target_job_id
         if seen.snapshot is None and (request.direction is Direction.DOWN or not is_own):
-            raise missing(self._store, request.source_job_id, request.key)
+            raise missing(self._store, request.source_job_id, request.key, or_else="")
         return seen
 
     def seen_target(self) -> SeenJob:
@@ -206,7 +206,10 @@ class _Planning:
             number, pin = newest.slot, newest.pin
         else:
             number = asked
-            pin = self._store.resolve(snapshot_reference(job_id, self._request.key, asked))
+            try:
+                pin = self._store.resolve(snapshot_reference(job_id, self._request.key, asked))
+            except NameNotFound as error:
+                raise missing(self._store, job_id, self._request.key, number=asked, or_else="") from error
         snapshot = SeenSnapshot(number=number, tx=pin.tx, content=pin.content)
         return SeenJob(job_id=job_id, asked=asked, snapshot=snapshot)
 

@@ -169,6 +169,25 @@ def test_a_first_run_may_find_nothing(cli: Cli) -> None:
     assert cli.refused("sync", "down", "model", "to", "--job", "42@9", "--missing-ok", code=3)["kind"] == "NameNotFound"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("down", "model", "to", "--job", "42@9"), "job '42' has no snapshot model@9"),
+        (("plan", "model", "to", "--job", "42@9"), "job '42' has no snapshot model@9"),
+        (("down", "modle", "to", "--job", "42@9"), "job '42' has nothing under the key 'modle'"),
+        (("down", "model", "to", "--job", "24"), "no job '24'"),
+        (("plan", "model", "to", "--job", "24", "--direction", "down"), "no job '24'"),
+        (("history", "modle", "--job", "42"), "job '42' has nothing under the key 'modle'"),
+    ],
+)
+def test_what_is_missing_is_told_in_the_words_of_the_command(cli: Cli, arguments: tuple[str, ...], what: str) -> None:
+    """Neither as the names under which snapshots lie, nor with the arguments of the Python call."""
+    error = cli.refused("sync", *arguments, code=3)
+    assert error["what"] == what
+    assert "missing_ok=" not in error["next_step"]
+    assert ("--missing-ok" in error["next_step"]) == (arguments[0] == "down" and "@" not in arguments[-1])
+
+
 def test_work_on_a_source_is_not_undone_by_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARTIFACTSTORE_JOB_ID", "43")
     cli("sync", "down", "model", "here", "--job", "42")
