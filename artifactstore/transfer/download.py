@@ -62,6 +62,7 @@ from artifactstore.transfer.preflight import (
     look,
     open_destination,
 )
+from artifactstore.transfer.private import NOTHING_PRIVATE, read_private
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.selection import Selection
 from artifactstore.transfer.survey import KnownFiles, NothingKnown, survey
@@ -157,7 +158,7 @@ def download(  # noqa: PLR0913 - one call is one pull
         base=pull.base,
         strategy=pull.options.strategy,
         delete=pull.options.delete,
-        takes=pull.selection.takes,
+        takes=pull.takes,
     )
     if pull.options.dry_run:
         return DownloadResult(plan=plan, kept=plan.kept, conflicts=plan.conflicts, entries=tuple(incoming))
@@ -174,6 +175,7 @@ class _Pull:
         self.options = options
         self.selection = Selection(include=options.include, exclude=options.exclude)
         self.base: dict[bytes, Entry] = {}
+        self.private = NOTHING_PRIVATE
         self._tree = tree
         self._backend = backend
         self._means = means
@@ -231,6 +233,8 @@ class _Pull:
             facts = survey(
                 root, folders=folders, leaves=leaves, everything=self.options.delete, system=self._means.system
             )
+            if self.options.delete or self.options.strategy is ConflictStrategy.REPLACE:
+                self.private = read_private(root, facts, synced=self.base, system=self._means.system)
             unread = []
             for path in paths_to_read(incoming, local=facts, base=self.base):
                 if digest := known.digest(path, facts[path]):
@@ -241,6 +245,10 @@ class _Pull:
         finally:
             os.close(root)
         return facts
+
+    def takes(self, path: bytes, kind: int) -> bool:
+        """Whether what is at ``path`` may go: patterns take it, and it is nothing that is never sent from here."""
+        return self.selection.takes(path, kind) and not self.private.keeps(path, kind)
 
     def _read(self, root: int, paths: Sequence[bytes], facts: dict[bytes, LocalFact]) -> None:
         """Learn the digests of files by reading them. What changes meanwhile stays without: it differs."""

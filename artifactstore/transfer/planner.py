@@ -50,7 +50,8 @@ def plan_pull(
         base: What was last synced here, or None.
         strategy: For conflicts.
         delete: Whether files that were never synced go too.
-        takes: Which paths patterns take, by path and kind: what they leave out is left alone, whatever the strategy.
+        takes: Which paths may go, by path and kind: the others are left alone, whatever the strategy. What patterns
+            leave out, and what is private here.
 
     Returns:
         The plan, conflicts included whatever the strategy: `check_plan` says whether it may be executed.
@@ -128,6 +129,7 @@ class _Planner:
         self._clearing: set[bytes] = set()  # at and below these everything goes
         self._standing: set[bytes] = set()  # at and below these nothing goes
         self._deleted_count = 0
+        self._spared: set[bytes] = set()
 
     # -- kinds: a directory meets a file or a link of the same name --------------------
 
@@ -284,6 +286,7 @@ class _Planner:
             if path in self._incoming or path in self._incoming_folders or self._is_settled(path):
                 continue
             if not self._takes(path, fact.kind):
+                self._spared.add(path)
                 continue
             if fact.kind == EntryKind.DIRECTORY:
                 self._removals.setdefault(path, fact)
@@ -321,6 +324,7 @@ class _Planner:
         """Directories that may be empty once the leaves are gone, the deepest first."""
         folders = {p for p, f in self._removals.items() if f.kind == EntryKind.DIRECTORY}
         folders |= directories_of(r.path for r in leaves) | directories_of(folders)
+        folders -= self._spared | directories_of(self._spared)
         folders -= self._incoming_folders | self._incoming.keys() | directories_of(w.path for w in self._writes)
         for folder in sorted(folders, key=lambda f: (-f.count(b"/"), f)):
             fact = self._local.get(folder)
