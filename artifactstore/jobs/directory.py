@@ -327,11 +327,18 @@ class SyncableDirectory:
             # Held against the job's own upload, all in which the source is behind it would look like news from there.
             return self._pull_news(name, replace(options, base=SyncBase.SAME_NAME), progress)
         try:
-            return self._pull(name, version, replace(options, base=SyncBase.LAST_SYNC), progress)
+            return self._pull(name, version, replace(options, base=self._base()), progress)
         except NameNotFound as error:
             if snapshot is None:
                 raise
             raise missing(self._store, name.job_id, self.key, number=snapshot, or_else="") from error
+
+    def _base(self) -> SyncBase:
+        """What a download compares with: the last sync, if that was under this key, of whatever job. What was brought
+        here under another key has nothing to do with it, and stays."""
+        last = self._store.last_synced(self._path)
+        is_same_key = last is not None and isinstance(last.name, JobName) and _place(last.name) == _place(self._name)
+        return SyncBase.LAST_SYNC if is_same_key else SyncBase.SAME_NAME
 
     def _holds_work_on_source(self) -> bool:
         """Whether what was last synced here is what this job made out of its source."""
@@ -395,7 +402,7 @@ class SyncableDirectory:
 
     def _begin(self, *, missing_ok: bool) -> None:
         """Bring what the directory begins with: see `create_syncable_directory`."""
-        options = PullOptions(strategy=self.strategy, base=SyncBase.LAST_SYNC)
+        options = PullOptions(strategy=self.strategy, base=self._base())
         try:
             own = self._own_work()
             if own is not None:
@@ -596,6 +603,10 @@ def _strategy(given: ConflictStrategy | str) -> ConflictStrategy:
     except ValueError:
         known = ", ".join(strategy.value for strategy in ConflictStrategy)
         raise ValueError(f"{given!r} is no strategy for conflicts; there are {known}") from None
+
+
+def _place(name: JobName) -> tuple[str, str]:
+    return name.kind, name.key
 
 
 def _mark(store: Store, name: JobName, slot: int) -> str:

@@ -730,6 +730,27 @@ class TestDownload:
         assert ranks[1].download().written == (b"x",)
 
 
+class TestSeveralKeys:
+    def test_a_second_key_in_a_directory_leaves_the_files_of_the_first(self, machines: Machines) -> None:
+        for key in ("one", "two"):
+            made = machines.path(f"made-{key}")
+            edit_tree(made, {key.encode(): key.encode()})
+            open_syncable_directory(key, made, job=machines.run("42", "of 42")).upload()
+        run, path = machines.run("43"), machines.path("both")
+        for key in ("one", "two", "one"):
+            create_syncable_directory(key, path, "42", job=run)
+            open_syncable_directory(key, path, "42", job=run).download(snapshot=1)
+        assert set(tree_at(path)) == {b"one", b"two"}
+
+    def test_under_one_key_what_another_job_has_not_goes(self, machines: Machines) -> None:
+        for job, name in (("1", b"a"), ("2", b"b")):
+            machines.start(job, f"of-{job}")
+            edit_tree(machines.path(f"of-{job}"), {name: b"1"})
+            open_syncable_directory(KEY, machines.path(f"of-{job}"), job=machines.run(job)).upload()
+            machines.start("3", "here", job)
+        assert set(tree_at(machines.path("here"))) == {b"b"}
+
+
 class TestStatus:
     def test_says_what_differs_from_each_state(self, machines: Machines, source: SyncableDirectory) -> None:
         directory = machines.start("43", "there", "42")
