@@ -210,6 +210,13 @@ class Store(OpenedStore):
         name, _, inside = synced.name.partition("//")
         return Reference(name=any_name(name), version=Slot(synced.slot), path=os.fsencode(inside))
 
+    def synced_entries(self, directory: Destination) -> tuple[Entry, ...]:
+        """What a directory held when it was last synced with this store (`last_synced`), as far as is known here."""
+        synced = self._state.last_synced(os.path.realpath(os.fsencode(directory)))
+        if synced is None or synced.store_id != self.record.store_id_bytes:
+            return ()
+        return self._state.synced_entries(synced) or ()
+
     def open(self, reference: str | Reference, *, allow_expired: bool = False) -> io.BufferedReader:
         """One file of a version (``name:v3/path``) as a seekable stream, checked as it is read.
 

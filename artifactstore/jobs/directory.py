@@ -9,6 +9,7 @@ snapshot. docs/sync.md says what comes from where, and what happens to local edi
 """
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -55,13 +56,16 @@ from artifactstore.transaction.resolve import resolve
 from artifactstore.transaction.upload import Action, Strategy
 from artifactstore.transaction.versions import Version, live_versions
 from artifactstore.transfer.folders import destination_error
-from artifactstore.transfer.found import Growth
+from artifactstore.transfer.found import Growth, Notice
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions, SyncBase
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.push import PushOptions, PushResult
+from artifactstore.transfer.synced import is_wiped
 
+_log = logging.getLogger(__name__)
 _TEMPORARY: Final = "artifactstore-sync-"
 _MOST_LOOKED_AT: Final = 50
+_ALL_GONE: Final = "nothing that was last synced here is left, and the snapshot lacks all of it; older ones keep it"
 _DEFAULT_PUSH: Final = PushOptions()
 _DEFAULT_PULL: Final = PullOptions()
 WATCHED: Final = PushOptions(growth=Growth.TAKE_START)
@@ -100,6 +104,7 @@ class SyncableDirectory:
         self._made_from: tuple[VersionPin, ...] = ()
         self._upload_base: Reference | None = None
         self._knows_origin = False
+        self._landmark = b""
 
     def __str__(self) -> str:
         """The path as it was given."""
@@ -197,6 +202,7 @@ class SyncableDirectory:
     def _upload_now(self, *, message: str, options: PushOptions, progress: Progress) -> SnapshotUpload:
         self._check_source()
         self._recall_origin()
+        was_wiped = self._is_wiped()
         done = self._store.push(
             self._path,
             self._name,
@@ -215,7 +221,20 @@ class SyncableDirectory:
             self._uploads.add(_mark(self._store, self._name, done.slot))
             if done.action == Action.COMMITTED.value:
                 apply_after_upload(self._store, self._name)
-        return self._uploaded(done)
+        uploaded = self._uploaded(done)
+        if not was_wiped or done.action == Action.UNCHANGED.value:
+            return uploaded
+        _log.warning("%s: %s", self._given, _ALL_GONE)
+        return replace(uploaded, notices=(*uploaded.notices, Notice(b".", _ALL_GONE)))
+
+    def _is_wiped(self) -> bool:
+        """Whether nothing is left of what the directory was last synced as: it was made anew."""
+        if self._landmark and os.path.lexists(self._landmark):
+            return False  # was in the last state, and still is: that has not to be read each time
+        here = _Here(os.fsencode(self._path))
+        gone = is_wiped(self._store.synced_entries(self._path), here)
+        self._landmark = here.found
+        return gone
 
     def watch(
         self, interval: Ttl = 30.0, *, message: str = "", options: PushOptions = WATCHED
@@ -343,7 +362,7 @@ class SyncableDirectory:
     def _holds_work_on_source(self) -> bool:
         """Whether what was last synced here is what this job made out of its source."""
         last = self._store.last_synced(self._path) if self._source is not None else None
-        return last is not None and last.name == self._name
+        return last is not None and last.name == self._name and not self._is_wiped()
 
     def _pull_news(self, name: JobName, options: PullOptions, progress: Progress) -> SnapshotDownload:
         newest = newest_version(self._store, name)
@@ -385,7 +404,7 @@ class SyncableDirectory:
             return None
         if options.delete or options.paths or options.strategy is ConflictStrategy.REPLACE:
             return None
-        if reference.version not in (Latest(), last.version):
+        if reference.version not in (Latest(), last.version) or self._is_wiped():
             return None
         backend = self._store.catalog.backend
         found = resolve(backend, reference.name, reference.version)
@@ -437,7 +456,7 @@ class SyncableDirectory:
     def _goes_on_here(self, source: JobName) -> bool:
         """Whether the directory was last synced as what this job made out of its source: that is not undone."""
         last = self._store.last_synced(self._path)
-        if last is None or last.name != self._name or not _holds_anything(self._path):
+        if last is None or last.name != self._name or not _holds_anything(self._path) or self._is_wiped():
             return False
         try:
             made = resolve(self._store.catalog.backend, self._name, last.version)
@@ -582,6 +601,25 @@ def open_syncable_directory(
         )
         directory._closing = closing.pop_all()
     return directory
+
+
+class _Here:
+    """The paths that are in a directory now, asked one by one.
+
+    Attributes:
+        found: Absolute path of one that is there.
+    """
+
+    def __init__(self, root: bytes) -> None:
+        self._root = root
+        self.found = b""
+
+    def __contains__(self, path: object) -> bool:
+        assert isinstance(path, bytes)
+        whole = os.path.join(self._root, path)
+        if is_there := os.path.lexists(whole):
+            self.found = whole
+        return is_there
 
 
 def _holds_anything(path: str) -> bool:

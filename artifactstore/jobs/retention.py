@@ -3,7 +3,8 @@
     jobs/<job>/retention-<key>/<k>   RetentionRecord   the k-th rule; the newest counts
 
 A rule is applied after each upload, and by `apply_retention`: what no part of it keeps gets a
-tombstone. It never takes the newest snapshot, nor one that an alias points to. A snapshot that another
+tombstone. It never takes the newest snapshot, the newest with anything in it, nor one that an alias points to: a
+directory that was emptied by mistake must not cost what it held. A snapshot that another
 job began with may go: what that job uploads has all it needs by itself, and what it is reading right
 now stays readable for the grace of the collection, a day at least (docs/background.md).
 """
@@ -146,8 +147,9 @@ def plan_retention(
     """
     kept: list[Version] = []
     removed: list[Version] = []
+    full = next((version.slot for version in versions if version.record.files or version.record.links), None)
     for place, version in enumerate(versions):
-        stays = place == 0 or version.slot in aliased or rule.keeps_all
+        stays = place == 0 or version.slot in (full, *aliased) or rule.keeps_all
         stays = stays or (rule.last is not None and place < rule.last)
         stays = stays or (rule.max_age_seconds is not None and _is_young(version, rule.max_age_seconds, now))
         (kept if stays else removed).append(version)

@@ -11,6 +11,7 @@ A pull writes nothing to the store.
 
 import contextlib
 import errno
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -26,7 +27,7 @@ from artifactstore.chunking import parse_cut_function
 from artifactstore.clock import SYSTEM_CLOCK, Clock
 from artifactstore.errors import CorruptData, ObjectNotFound
 from artifactstore.manifest.model import Block, Entry, EntryKind, EntryPlaces
-from artifactstore.manifest.paths import check_entries, path_sort_key
+from artifactstore.manifest.paths import check_entries, path_sort_key, shown
 from artifactstore.transfer.conflict import LocalFact
 from artifactstore.transfer.destination import Destination, OccupiedDestination
 from artifactstore.transfer.fetch import Cancelled, Fetcher, Landed, LargeFile
@@ -66,9 +67,11 @@ from artifactstore.transfer.private import NOTHING_PRIVATE, read_private
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.selection import Selection
 from artifactstore.transfer.survey import KnownFiles, NothingKnown, survey
+from artifactstore.transfer.synced import is_wiped
 from artifactstore.transfer.tables import Tables
 from artifactstore.tree import StoredTree
 
+_log = logging.getLogger(__name__)
 DEFAULT_JOBS: Final = 4
 DEFAULT_BUDGET_BYTES: Final = 128 << 20
 _MAX_WINDOW_BYTES: Final = 8 << 20
@@ -152,6 +155,9 @@ def download(  # noqa: PLR0913 - one call is one pull
         entries = base.values() if isinstance(base, Mapping) else base or ()
         pull.base = {entry.path: entry for entry in entries if pull.selection.takes_entry(entry)}
         facts = pull.look(incoming, known or NothingKnown())
+    if is_wiped(pull.base.values(), facts):
+        _log.warning("nothing that was last synced at %s is there any more: all of it comes back", shown(path))
+        pull.base = {}
     plan = plan_pull(
         incoming,
         local=facts,

@@ -9,10 +9,10 @@ rest still is what it was synced as before.
 This module turns values into values. It does no I/O.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 
-from artifactstore.manifest.model import Entry
+from artifactstore.manifest.model import Entry, EntryKind
 from artifactstore.manifest.paths import path_sort_key
 
 IN_PART: Final = b" (in part)"
@@ -22,6 +22,19 @@ IN_PART: Final = b" (in part)"
 def synced_name(name: str, path: bytes) -> str:
     """How local state files what a directory was synced as: the name, with the path inside for a part of it."""
     return f"{name}//{path.decode('utf-8', 'backslashreplace')}" if path else name
+
+
+def is_wiped(synced: Iterable[Entry], here: Container[bytes]) -> bool:
+    """Whether nothing is left of what a directory was synced as, and there was something. Then it was made anew, and
+    nobody has removed its files one by one: what was synced says nothing about it."""
+    some = False
+    for entry in synced:
+        if entry.kind == EntryKind.REFERENCE:
+            continue  # its content never came from here
+        if entry.path in here:
+            return False
+        some = True
+    return some
 
 
 def with_rest(entries: Iterable[Entry], before: Iterable[Entry], *, stays: Callable[[Entry], bool]) -> list[Entry]:

@@ -1,6 +1,7 @@
 """Syncable directories: what comes from where, what travels, and what is left alone."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -728,6 +729,40 @@ class TestDownload:
         edit_tree(str(ranks[0]), {b"x": b"1"})
         ranks[0].upload()
         assert ranks[1].download().written == (b"x",)
+
+
+class TestWiped:
+    """The directory was removed and made again, with a file of somebody else in it."""
+
+    def wipe(self, path: Path) -> None:
+        shutil.rmtree(path)
+        make_tree(path, {b"stray": b"1"})
+
+    def test_all_of_it_comes_back(
+        self, machines: Machines, source: SyncableDirectory, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        machines.start("43", "there", "42")
+        self.wipe(machines.path("there"))
+        directory = machines.start("43", "there", "42")
+        assert set(tree_at(machines.path("there"))) == {*TREE, b"stray"}
+        assert "all of it comes back" in caplog.text
+        self.wipe(machines.path("there"))
+        assert len(directory.download().written) == len(TREE)
+
+    def test_one_path_that_is_left_makes_the_others_removed_by_hand(
+        self, machines: Machines, source: SyncableDirectory
+    ) -> None:
+        directory = machines.start("43", "there", "42")
+        edit_tree(machines.path("there"), {}, removed=[b"logs/a", b"link"])
+        assert directory.download().written == ()
+
+    def test_an_upload_of_it_warns(self, machines: Machines, source: SyncableDirectory) -> None:
+        assert source.upload().notices == ()
+        edit_tree(str(source), {b"weights": b"2"})
+        assert source.upload().notices == ()
+        self.wipe(machines.path("of-42"))
+        assert "nothing that was last synced here is left" in str(source.upload().notices[0])
+        assert source.upload().notices == ()
 
 
 class TestSeveralKeys:

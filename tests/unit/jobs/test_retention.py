@@ -83,6 +83,16 @@ def test_rule_is_applied_when_it_is_made_and_after_every_upload(jobs: Job) -> No
     assert jobs.numbers == [7, 6, 5]
 
 
+def test_newest_snapshot_with_anything_in_it_outlives_empty_ones(jobs: Job) -> None:
+    jobs.directory.keep(last=1)
+    jobs.upload(2)
+    make_tree(jobs.folder / "d", {})
+    jobs.directory.upload()
+    assert jobs.numbers == [3, 2]
+    jobs.upload()
+    assert jobs.numbers == [4]
+
+
 def test_rule_holds_for_every_process_of_the_job_and_for_requeued_ones(jobs: Job) -> None:
     jobs.directory.keep(last=1)
     with jobs.world.store(user="elsewhere") as store:
