@@ -47,7 +47,7 @@ from artifactstore.transaction.records import Writers
 from artifactstore.transaction.resolve import open_version
 from artifactstore.transaction.store_record import StoreTraits, create_store
 from artifactstore.transaction.versions import live_versions
-from artifactstore.transfer import download, feed, local_chunks, packing
+from artifactstore.transfer import feed, local_chunks, packing, reuse
 from artifactstore.tree import StoredTree
 
 __all__ = [
@@ -225,7 +225,7 @@ def small_limits(*, pack_bytes: int = 16 << 10, root_blocks: int = MAX_ROOT_BLOC
         for module in (build, index):
             patch.setattr(module, "MAX_ROOT_BLOCKS", root_blocks)
         patch.setattr(local_chunks, "WINDOW_BYTES", 4 << 10)
-        patch.setattr(download, "_MIN_REUSED_BYTES", 1)
+        patch.setattr(reuse, "_MIN_REUSED_BYTES", 1)
         yield
 
 

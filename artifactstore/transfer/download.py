@@ -13,6 +13,7 @@ import contextlib
 import errno
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -25,24 +26,21 @@ import msgspec
 from artifactstore.backend.protocol import Backend
 from artifactstore.chunking import parse_cut_function
 from artifactstore.clock import SYSTEM_CLOCK, Clock
-from artifactstore.errors import CorruptData, ObjectNotFound
 from artifactstore.manifest.model import Block, Entry, EntryKind, EntryPlaces
 from artifactstore.manifest.paths import check_entries, path_sort_key, shown
 from artifactstore.transfer.conflict import LocalFact
 from artifactstore.transfer.destination import Destination, OccupiedDestination
-from artifactstore.transfer.fetch import Cancelled, Fetcher, Landed, LargeFile
+from artifactstore.transfer.fetch import Fetcher, Landed
 from artifactstore.transfer.folders import SYSTEM, Folders, System, destination_error, split
-from artifactstore.transfer.local_chunks import LocalFile, open_local
+from artifactstore.transfer.large import Cancelled, LargeFile
+from artifactstore.transfer.local_chunks import open_local
 from artifactstore.transfer.pieces import (
     Content,
-    LocalRun,
-    Run,
     ZeroRun,
     batches,
     is_small,
     runs_of,
     segments,
-    with_local,
 )
 from artifactstore.transfer.plan import (
     ConflictStrategy,
@@ -65,6 +63,7 @@ from artifactstore.transfer.preflight import (
 )
 from artifactstore.transfer.private import NOTHING_PRIVATE, read_private
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
+from artifactstore.transfer.reuse import OldFile, Reuse
 from artifactstore.transfer.selection import Selection
 from artifactstore.transfer.survey import KnownFiles, NothingKnown, survey
 from artifactstore.transfer.synced import is_wiped
@@ -80,8 +79,9 @@ _MAX_BATCH_FILES: Final = 1024
 _BATCHES_PER_JOB: Final = 4
 _LANDERS: Final = min(4, max(2, os.cpu_count() or 2))
 _CHANGED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, None})
-_MIN_REUSED_BYTES: Final = 1 << 20
-"""Below this a changed file is fetched whole: asking for tables would cost more than it saves."""
+
+_Task = Callable[[], "Landed | LargeFile"]
+"""Work for a thread. A large file is work for more threads, one for each of its segments."""
 
 
 class _Place(NamedTuple):
@@ -147,14 +147,15 @@ def download(  # noqa: PLR0913 - one call is one pull
         CorruptData: Stored bytes fail their check; no file with them is left at its path.
         BackendError: The storage did not answer.
     """
-    pull = _Pull(tree, backend, os.path.abspath(os.fsencode(destination)), means or Means(), options or PullOptions())
+    path = os.path.abspath(os.fsencode(destination))
+    pull = _Pull(tree, backend, path, means or Means(), options or PullOptions(), known or NothingKnown())
     incoming = pull.load(prefix)
     state = look(pull.path)
     facts: dict[bytes, LocalFact] = {}
     if state is State.OCCUPIED:
         entries = base.values() if isinstance(base, Mapping) else base or ()
         pull.base = {entry.path: entry for entry in entries if pull.selection.takes_entry(entry)}
-        facts = pull.look(incoming, known or NothingKnown())
+        facts = pull.look(incoming)
     if is_wiped(pull.base.values(), facts):
         _log.warning("nothing that was last synced at %s is there any more: all of it comes back", shown(path))
         pull.base = {}
@@ -176,7 +177,15 @@ def download(  # noqa: PLR0913 - one call is one pull
 class _Pull:
     """One pull in progress."""
 
-    def __init__(self, tree: StoredTree, backend: Backend, path: bytes, means: Means, options: PullOptions) -> None:
+    def __init__(
+        self,
+        tree: StoredTree,
+        backend: Backend,
+        path: bytes,
+        means: Means,
+        options: PullOptions,
+        known: KnownFiles,
+    ) -> None:
         self.path = path
         self.options = options
         self.selection = Selection(include=options.include, exclude=options.exclude)
@@ -187,6 +196,10 @@ class _Pull:
         self._means = means
         self._cut = parse_cut_function(tree.root.cut)
         self._tables = Tables(tree, backend, cut=self._cut)
+        self._known = known
+        self._reuse = Reuse(
+            self._tables, known, cut=self._cut, window_bytes=means.window_bytes, system=means.system
+        )
         self._where: dict[bytes, _Place] = {}
         self._landed = Landed()
         self._removed: list[bytes] = []
@@ -225,7 +238,7 @@ class _Pull:
 
     # -- what is there ---------------------------------------------------------------------------
 
-    def look(self, incoming: Sequence[Entry], known: KnownFiles) -> dict[bytes, LocalFact]:
+    def look(self, incoming: Sequence[Entry]) -> dict[bytes, LocalFact]:
         """What is at the destination, with the digests that the rule needs."""
         self._means.progress.phase("comparing", total_files=None, total_bytes=None)
         leaves = {e.path for e in incoming if e.kind != EntryKind.DIRECTORY}
@@ -243,11 +256,11 @@ class _Pull:
                 self.private = read_private(root, facts, synced=self.base, system=self._means.system)
             unread = []
             for path in paths_to_read(incoming, local=facts, base=self.base):
-                if digest := known.digest(path, facts[path]):
+                if digest := self._known.digest(path, facts[path]):
                     facts[path] = msgspec.structs.replace(facts[path], digest=digest)
                 else:
                     unread.append(path)
-            self._read(root, unread, facts)
+            self._read(root, unread, facts, {entry.path: entry.digest for entry in incoming})
         finally:
             os.close(root)
         return facts
@@ -256,7 +269,9 @@ class _Pull:
         """Whether what is at ``path`` may go: patterns take it, and it is nothing that is never sent from here."""
         return self.selection.takes(path, kind) and not self.private.keeps(path, kind)
 
-    def _read(self, root: int, paths: Sequence[bytes], facts: dict[bytes, LocalFact]) -> None:
+    def _read(
+        self, root: int, paths: Sequence[bytes], facts: dict[bytes, LocalFact], incoming: Mapping[bytes, bytes]
+    ) -> None:
         """Learn the digests of files by reading them. What changes meanwhile stays without: it differs."""
         share = max(1, len(paths) // (self._means.jobs * _BATCHES_PER_JOB))
         parts = [paths[at : at + share] for at in range(0, len(paths), share)]
@@ -266,12 +281,12 @@ class _Pull:
             "comparing", total_files=len(paths), total_bytes=sum(facts[path].size for path in paths)
         )
         with ThreadPoolExecutor(self._means.jobs) as pool:
-            for digests in pool.map(partial(self._digests, root, facts), parts):
+            for digests in pool.map(partial(self._digests, root, facts, incoming), parts):
                 for path, digest in digests:
                     facts[path] = msgspec.structs.replace(facts[path], digest=digest)
 
     def _digests(
-        self, root: int, facts: Mapping[bytes, LocalFact], paths: Sequence[bytes]
+        self, root: int, facts: Mapping[bytes, LocalFact], incoming: Mapping[bytes, bytes], paths: Sequence[bytes]
     ) -> list[tuple[bytes, bytes]]:
         found = []
         with Folders(root, system=self._means.system) as folders:
@@ -279,8 +294,11 @@ class _Pull:
                 try:
                     file = open_local(folders, path, cut=self._cut, system=self._means.system)
                     with contextlib.closing(file):
-                        if file.fact == facts[path]:
-                            found.append((path, file.file_digest()))
+                        if file.fact == facts[path] and (chunks := file.listed()) is not None:
+                            digest = chunks.file_digest()
+                            found.append((path, digest))
+                            if digest != incoming.get(path):
+                                self._reuse.keep(path, file.fact, chunks)
                 except OSError as error:
                     # With `replace` nothing hangs on what is there.
                     if error.errno not in _CHANGED and self.options.strategy is not ConflictStrategy.REPLACE:
@@ -337,7 +355,11 @@ class _Pull:
                 content.writes.append(write)
                 continue
             places, block = self._where[entry.path]
-            extents = self._tree.extents(places, block) if places.lists else places.extents
+            extents = places.extents
+            if places.lists:
+                extents = self._tree.extents(places, block)
+                # So local state remembers them, and need not read the list to find out what is here.
+                self._where[entry.path] = _Place(EntryPlaces(extents), block)
             by_digest[entry.digest, entry.size] = Content([write], runs_of(extents, block.packs))
         return list(by_digest.values())
 
@@ -353,22 +375,17 @@ class _Pull:
                     destination.land_folder(folders, write)
         self._written.extend(write.path for write in writes)
 
-    def _tasks(
-        self, fetcher: Fetcher, contents: Sequence[Content], destination: Destination
-    ) -> Iterator[Callable[[], Landed]]:
+    def _tasks(self, fetcher: Fetcher, contents: Sequence[Content], destination: Destination) -> Iterator[_Task]:
         """Work for the threads, made as they go on. Large files first: they take the longest to finish."""
         small = []
         for content in contents:
-            local = self._local_file(content, destination)
-            if local is None and is_small(content, window_bytes=fetcher.window_bytes):
+            old = self._reuse.open(content, destination)
+            if old is None and is_small(content, window_bytes=fetcher.window_bytes):
                 small.append(content)
                 continue
-            runs, local = self._with_local(content, local)
-            parts = list(segments(runs, window_bytes=fetcher.window_bytes))
-            large = LargeFile(content, parts, local=local)
+            large = LargeFile(content, local=old.file if old else None)
             self._larges.append(large)
-            for number in range(len(parts)):
-                yield partial(fetcher.land_segment, large, number)
+            yield partial(self._plan_large, large, old, fetcher.window_bytes)
         total = sum(content.size for content in small)
         share = max(_MIN_WINDOW_BYTES, total // (self._means.jobs * _BATCHES_PER_JOB))
         for batch in batches(
@@ -376,52 +393,29 @@ class _Pull:
         ):
             yield partial(fetcher.land_batch, batch)
 
-    def _local_file(self, content: Content, destination: Destination) -> LocalFile | None:
-        """An older version of the file here, if it is worth looking for chunks in it."""
-        write = content.writes[0]
-        fact = write.replaces
-        if fact is None or fact.kind != EntryKind.FILE or min(fact.size, content.stored_length) < _MIN_REUSED_BYTES:
-            return None
-        with destination.folders() as folders, contextlib.suppress(OSError):
-            return open_local(folders, write.path, cut=self._cut, system=self._means.system)
-        return None
+    def _plan_large(self, large: LargeFile, old: OldFile | None, window_bytes: int) -> LargeFile:
+        """Decide where a large file's content comes from."""
+        runs = self._reuse.runs(large.content, old) if old is not None else None
+        large.plan(list(segments(runs or large.content.runs, window_bytes=window_bytes)))
+        return large
 
-    def _with_local(self, content: Content, local: LocalFile | None) -> tuple[Sequence[Run], LocalFile | None]:
-        """Where a large file's content comes from, the local file's chunks taken first."""
-        if local is None:
-            return content.runs, None
-        try:
-            runs = list(
-                with_local(
-                    content.runs,
-                    tables=self._tables.get,
-                    local=local.index(),
-                    max_run_bytes=self._means.window_bytes,
-                )
-            )
-            if any(type(run) is LocalRun for run in runs):
-                return runs, local
-        except (OSError, CorruptData, ObjectNotFound):
-            pass  # fetching all of it needs neither the local file nor tables, and tells what is wrong
-        except BaseException:
-            local.close()
-            raise
-        local.close()
-        return content.runs, None
-
-    def _run(self, tasks: Iterator[Callable[[], Landed]], fetcher: Fetcher) -> None:
+    def _run(self, tasks: Iterator[_Task], fetcher: Fetcher) -> None:
         """Run tasks by a few threads; the first error ends all of them."""
         jobs = self._means.jobs
-        pending: set[Future[Landed]] = set()
+        pending: set[Future[Landed | LargeFile]] = set()
+        segments_first: deque[_Task] = deque()
         try:
             with ThreadPoolExecutor(jobs, thread_name_prefix="pull") as pool:
                 try:
-                    for task in tasks:
-                        pending.add(pool.submit(task))
-                        if len(pending) >= 2 * jobs:
-                            pending = self._collect(pending)
-                    while pending:
-                        pending = self._collect(pending)
+                    while True:
+                        while len(pending) < 2 * jobs and (task := _next(segments_first, tasks)):
+                            pending.add(pool.submit(task))
+                        if not pending:
+                            break
+                        pending, larges = self._collect(pending)
+                        for large in larges:
+                            parts = range(len(large.segments))
+                            segments_first.extend(partial(fetcher.land_segment, large, n) for n in parts)
                 except BaseException:
                     fetcher.cancelled.set()
                     for future in pending:
@@ -433,12 +427,20 @@ class _Pull:
                 large.discard()
             self._larges.clear()
 
-    def _collect(self, pending: set[Future[Landed]]) -> set[Future[Landed]]:
+    def _collect(
+        self, pending: set[Future[Landed | LargeFile]]
+    ) -> tuple[set[Future[Landed | LargeFile]], list[LargeFile]]:
+        """Wait for some; returns the others, and the large files that are to be landed now."""
         done, left = wait(pending, return_when=FIRST_COMPLETED)
+        larges = []
         # Those that were merely stopped say nothing about why.
         for future in sorted(done, key=lambda f: isinstance(f.exception(), Cancelled)):
-            self._note(future.result())
-        return left
+            result = future.result()
+            if isinstance(result, Landed):
+                self._note(result)
+            else:
+                larges.append(result)
+        return left, larges
 
     def _note(self, landed: Landed) -> None:
         total = self._landed
@@ -484,6 +486,10 @@ class _Pull:
     def _synced(self, entry: Entry, seen: tuple[int, int, int, int]) -> SyncedFile:
         places, block = self._where[entry.path]
         return SyncedFile(entry.path, entry, places, block.packs, *seen)
+
+
+def _next(first: deque[_Task], then: Iterator[_Task]) -> _Task | None:
+    return first.popleft() if first else next(then, None)
 
 
 def _preflight(

@@ -23,22 +23,13 @@ from artifactstore.manifest.format import FileDigester, single_chunk_file_digest
 from artifactstore.manifest.paths import shown
 from artifactstore.pack.format import RECORD, RECORD_HEADER_BYTES, ChunkKind, decode_record
 from artifactstore.pack.reader import ByteRange, iter_extent, plan_reads
-from artifactstore.transfer.destination import Destination, GrowingFile
-from artifactstore.transfer.local_chunks import LocalFile
-from artifactstore.transfer.pieces import Content, LocalRun, Run, Segment, StoredRun, ZeroRun
+from artifactstore.transfer.destination import Destination
+from artifactstore.transfer.large import Cancelled, LargeFile, SegmentWriter
+from artifactstore.transfer.pieces import LOCAL_RUN_BYTES, Content, LocalRun, Run, Segment, StoredRun, ZeroRun
 from artifactstore.transfer.plan import Write
 
 MAX_GAP_BYTES: Final = 256 << 10
-_FLUSH_BYTES: Final = 4 << 20
 _NOTHING: Final = memoryview(b"")
-
-Row = tuple[Digest, int, int]
-"""Digest of a chunk, its length, and how often it stands there in a row."""
-
-
-class Cancelled(Exception):
-    """Another task failed; this one stopped between two files."""
-
 
 @dataclass(slots=True)
 class Landed:
@@ -86,6 +77,7 @@ class Fetcher:
         self._version = version
         self._damage = damage
         self._landing = threading.Semaphore(landers)
+        self._buffers = threading.local()
         # A window holds at least one whole record, or a stream would never move on.
         self.window_bytes: Final = max(window_bytes, 2 * (cut.max_bytes + RECORD_HEADER_BYTES))
         self.cancelled: Final = threading.Event()
@@ -146,7 +138,7 @@ class Fetcher:
 
     # -- large files -----------------------------------------------------------------------------
 
-    def land_segment(self, large: "LargeFile", number: int) -> Landed:
+    def land_segment(self, large: LargeFile, number: int) -> Landed:
         """Fetch and write one segment of a large file; the last one to finish checks the file and names it.
 
         Raises:
@@ -155,38 +147,20 @@ class Fetcher:
         landed = Landed()
         segment = large.segments[number]
         files = large.opened(self._destination)
-        rows: list[Row] = []
-        pending: list[Buffer] = []
-        pending_bytes = 0
-        offset = segment.offset
-        for digest, chunk_length, count, raw in self._rows_of(segment, large, landed):
-            rows.append((digest, chunk_length, count))
-            if raw is not None:
-                pending.append(raw)
-                pending_bytes += chunk_length
-                if pending_bytes < _FLUSH_BYTES:
-                    continue
-            _write_each(files, pending, offset)
-            offset += pending_bytes + (0 if raw is not None else chunk_length * count)
-            pending, pending_bytes = [], 0
-            if self.cancelled.is_set():
-                raise Cancelled
-        _write_each(files, pending, offset)
-        length = offset + pending_bytes - segment.offset
+        out = SegmentWriter(files, segment.offset, cancelled=self.cancelled)
+        self._fill(out, segment, large, landed)
         # Where the next segment was written depends on this: the digest over the chunks alone would not tell.
-        if length != sum(run.content_length for run in segment.runs):
+        if out.length != sum(run.content_length for run in segment.runs):
             raise self._mismatch(large.content)
-        landed.content_bytes += length * len(files)
-        if large.add(number, rows):
+        landed.content_bytes += out.length * len(files)
+        if large.add(number, out.rows):
             if large.digest() != large.content.digest:
                 raise self._mismatch(large.content)
             landed.files.extend(large.finish())
         return landed
 
-    def _rows_of(
-        self, segment: Segment, large: "LargeFile", landed: Landed
-    ) -> Iterator[tuple[Digest, int, int, Buffer | None]]:
-        """Chunk by chunk: digest, length, how often, and the bytes (None for zeros)."""
+    def _fill(self, out: SegmentWriter, segment: Segment, large: LargeFile, landed: Landed) -> None:
+        """Write all runs of a segment."""
         content = large.content
         stored = [run for run in segment.runs if type(run) is StoredRun and run.stored_length <= self.window_bytes]
         views = self._read(stored, [content], landed)
@@ -194,33 +168,48 @@ class Fetcher:
             if type(run) is ZeroRun:
                 if not 0 < run.chunk_length <= self._max_raw_length:
                     raise self._mismatch(content)
-                yield digest_of(CHUNK_CONTEXT, bytes(run.chunk_length)), run.chunk_length, run.chunk_count, None
+                out.add_zeros(digest_of(CHUNK_CONTEXT, bytes(run.chunk_length)), run.chunk_length, run.chunk_count)
             elif type(run) is LocalRun:
-                yield from self._local(run, large, landed)
+                self._local(out, run, large, landed)
             elif type(run) is StoredRun and run.stored_length <= self.window_bytes:
                 for digest, raw in self._chunks(run, next(views), run.offset, run.chunk_count, content):
-                    yield digest, len(raw), 1, raw
+                    out.add(digest, raw)
             elif type(run) is StoredRun:
-                yield from self._stream(run, content, landed)
+                for digest, raw in self._stream(run, content, landed):
+                    out.add(digest, raw)
+        out.flush()
 
-    def _local(
-        self, run: LocalRun, large: "LargeFile", landed: Landed
-    ) -> Iterator[tuple[Digest, int, int, Buffer | None]]:
-        raws = large.local.read(run) if large.local is not None else None
-        if raws is not None:
-            landed.reused_bytes += run.content_length
-            for (digest, length), held in zip(run.chunks, raws, strict=True):
-                yield digest, length, 1, held
+    def _local(self, out: SegmentWriter, run: LocalRun, large: LargeFile, landed: Landed) -> None:
+        """A run out of the local file. What it does not hold is in the store too."""
+        assert large.local is not None
+        buffer = self._buffer(run.content_length)
+        missing = large.local.read(run, buffer)
+        landed.reused_bytes += run.content_length - sum(run.chunks[number][1] for number in missing)
+        if not missing:
+            out.add_all([(digest, length, 1) for digest, length, _ in run.chunks], buffer)
             return
-        # The file changed since it was looked through. What it held is in the store too.
-        [view] = self._read([run.stored], [large.content], landed)
-        stored = run.stored
-        for digest, raw in self._chunks(stored, view, stored.offset, stored.chunk_count, large.content):
-            yield digest, len(raw), 1, raw
+        parts = list(run.stored_parts(missing))
+        views = self._read([stored for _, stored in parts], [large.content], landed)
+        fetched: dict[int, tuple[Digest, Buffer]] = {}
+        for (first, stored), view in zip(parts, views, strict=True):
+            chunks = self._chunks(stored, view, stored.offset, stored.chunk_count, large.content)
+            fetched.update(enumerate(chunks, first))
+        start = 0
+        for number, (digest, length, _) in enumerate(run.chunks):
+            out.add(*fetched.get(number, (digest, buffer[start : start + length])))
+            start += length
+        out.flush()  # the next run will be read into the same buffer
+
+    def _buffer(self, length: int) -> memoryview:
+        """This thread's own, which it uses again: fresh memory takes longer to come by than to fill."""
+        held: memoryview | None = getattr(self._buffers, "held", None)
+        if held is None or len(held) < length:
+            held = self._buffers.held = memoryview(bytearray(max(length, LOCAL_RUN_BYTES)))
+        return held[:length]
 
     def _stream(
         self, run: StoredRun, content: Content, landed: Landed
-    ) -> Iterator[tuple[Digest, int, int, Buffer | None]]:
+    ) -> Iterator[tuple[Digest, Buffer]]:
         """A run longer than a window. A record cut by the end of one range is read again with the next."""
         position, end, left = run.offset, run.offset + run.stored_length, run.chunk_count
         while position < end:
@@ -229,8 +218,7 @@ class Fetcher:
             count, length = _whole_records(view, left)
             if count == 0:
                 raise self._hurt("a chunk can't be decoded: it is longer than any may be", run, content)
-            for digest, raw in self._chunks(run, view[:length], position, count, content):
-                yield digest, len(raw), 1, raw
+            yield from self._chunks(run, view[:length], position, count, content)
             position += length
             left -= count
         if left:
@@ -302,77 +290,6 @@ class Fetcher:
             return _for_files(error, [content], None)
         what = f"the chunks of {shown(content.path)} do not make up the digest {content.digest.hex()}"
         return CorruptData(what, versions=self._versions(), where=self._version)
-
-
-class LargeFile:
-    """A content that is written by segments, to all the paths it lands at. Any number of threads."""
-
-    def __init__(self, content: Content, segments: Sequence[Segment], *, local: LocalFile | None = None) -> None:
-        """``local`` serves the local runs among the segments; it is closed with the file."""
-        self.content = content
-        self.segments = segments
-        self.local = local
-        self._lock = threading.Lock()
-        self._files: list[GrowingFile] | None = None
-        self._digester = FileDigester()
-        self._rows: dict[int, list[Row]] = {}
-        self._next = 0
-        self._is_done = False
-
-    def opened(self, destination: Destination) -> list[GrowingFile]:
-        """The files being written, made when the first segment asks for them."""
-        with self._lock:
-            if self._is_done:
-                raise Cancelled
-            if self._files is None:
-                self._files = []
-                with destination.folders() as folders:
-                    for write in self.content.writes:
-                        self._files.append(destination.begin_file(folders, write))
-            return self._files
-
-    def add(self, number: int, rows: list[Row]) -> bool:
-        """The chunks of one segment, in any order of segments; returns whether this was the last one missing."""
-        with self._lock:
-            self._rows[number] = rows
-            while self._next in self._rows:
-                for digest, length, count in self._rows.pop(self._next):
-                    self._digester.add_repeated(digest, length, count)
-                self._next += 1
-            return self._next == len(self.segments)
-
-    def digest(self) -> Digest:
-        """Over all chunks."""
-        return self._digester.digest()
-
-    def finish(self) -> list[tuple[Write, os.stat_result]]:
-        """Let it appear under its names."""
-        with self._lock:
-            landed = [(w, f.finish()) for w, f in zip(self.content.writes, self._files or (), strict=True)]
-            for file in self._files or ():
-                file.close()
-            self._end()
-        return landed
-
-    def discard(self) -> None:
-        """Remove what was written so far. After `finish` it does nothing. No thread may be at work on it."""
-        with self._lock:
-            if not self._is_done:
-                for file in self._files or ():
-                    file.discard()
-                self._end()
-
-    def _end(self) -> None:
-        self._files = None
-        self._is_done = True
-        if self.local is not None:
-            self.local.close()
-
-
-def _write_each(files: list[GrowingFile], buffers: list[Buffer], offset: int) -> None:
-    if buffers:
-        for file in files:
-            file.write(buffers, offset)
 
 
 def _whole_records(view: memoryview, most: int) -> tuple[int, int]:

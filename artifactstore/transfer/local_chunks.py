@@ -4,13 +4,17 @@ A local file is never trusted: what is taken from it is hashed when it is taken,
 only as the chunk it turns out to be.
 """
 
+import contextlib
+import itertools
 import os
 import stat
+from array import array
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from artifactstore.chunking import CutFunction, Cutter
-from artifactstore.digest import CHUNK_CONTEXT, Digest, digest_of
+from artifactstore.digest import CHUNK_CONTEXT, DIGEST_BYTES, Digest, digest_of
 from artifactstore.manifest.format import FileDigester
 from artifactstore.manifest.model import EntryKind
 from artifactstore.transfer.conflict import OTHER, LocalFact
@@ -19,6 +23,55 @@ from artifactstore.transfer.pieces import LocalRun
 
 WINDOW_BYTES: Final = 4 << 20
 _KINDS: Final = {stat.S_IFREG: EntryKind.FILE, stat.S_IFDIR: EntryKind.DIRECTORY, stat.S_IFLNK: EntryKind.LINK}
+
+
+class ListedChunk(NamedTuple):
+    """A chunk, and where in the file it starts."""
+
+    digest: Digest
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkList:
+    """Which chunks a file is made of, as far as they are known; some 50 bytes for each.
+
+    Attributes:
+        digests: Back to back, in order of the file.
+        starts: Where in the file each begins.
+        lengths: Of each.
+    """
+
+    digests: bytes
+    starts: "array[int]"
+    lengths: "array[int]"
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, number: int) -> ListedChunk:
+        digest = Digest(self.digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES])
+        return ListedChunk(digest, self.starts[number], self.lengths[number])
+
+    def by_digest(self) -> dict[Digest, int]:
+        """Where each chunk starts, the first of equal ones."""
+        whole = self.digests
+        last_first = range(len(whole) - DIGEST_BYTES, -1, -DIGEST_BYTES)
+        digests = (Digest(whole[at : at + DIGEST_BYTES]) for at in last_first)
+        return dict(zip(digests, reversed(self.starts), strict=True))
+
+    def file_digest(self) -> bytes:
+        """The digest of a file of exactly these chunks."""
+        digester = FileDigester()
+        for number, length in enumerate(self.lengths):
+            digester.add(self[number].digest, length)
+        return digester.digest()
+
+    def samples(self, count: int) -> list[ListedChunk]:
+        """At most ``count`` of them, spread evenly, the first and the last included."""
+        last = len(self) - 1
+        return [self[number] for number in sorted({last * n // (count - 1) for n in range(count)})] if self else []
 
 
 class LocalFile:
@@ -53,47 +106,48 @@ class LocalFile:
             buffer[: len(rest)] = rest
             filled = len(rest)
 
-    def index(self) -> dict[Digest, int]:
-        """Where each of its chunks starts.
+    def listed(self) -> ChunkList | None:
+        """Its chunks; None where it changed while it was read.
 
         Raises:
             OSError: It can't be read.
         """
-        found: dict[Digest, int] = {}
-        position = 0
+        digests, lengths = bytearray(), array("I")
         for digest, length in self.chunks():
-            found.setdefault(digest, position)
-            position += length
-        return found
-
-    def file_digest(self) -> bytes:
-        """Its file digest; empty where it changed while it was read.
-
-        Raises:
-            OSError: It can't be read.
-        """
-        digester = FileDigester()
-        for digest, length in self.chunks():
-            digester.add(digest, length)
-        return digester.digest() if fact_of(os.fstat(self._handle)) == self.fact else b""
-
-    def read(self, run: LocalRun) -> list[memoryview] | None:
-        """The bytes of a run, checked chunk by chunk; None where they are not there (any more)."""
-        buffer = memoryview(bytearray(run.content_length))
-        try:
-            if os.preadv(self._handle, [buffer], run.offset) != len(buffer):
-                return None
-        except OSError:
+            digests += digest
+            lengths.append(length)
+        if fact_of(os.fstat(self._handle)) != self.fact:
             return None
-        raws = []
+        starts = array("Q", itertools.accumulate(lengths, initial=0))
+        return ChunkList(bytes(digests), starts[:-1], lengths)
+
+    def holds(self, chunk: ListedChunk) -> bool:
+        """Whether a chunk lies where a list says."""
+        data = memoryview(bytearray(chunk.length))
+        return self._fill(data, chunk.start) == len(data) and digest_of(CHUNK_CONTEXT, data) == chunk.digest
+
+    def read(self, run: LocalRun, buffer: memoryview) -> list[int]:
+        """Read a run to the start of ``buffer``; returns which of its chunks are not there (any more).
+
+        Each of the others was hashed in the buffer: it is the chunk that the run names.
+        """
+        filled = self._fill(buffer[: run.content_length], run.offset)
+        missing: list[int] = []
         start = 0
-        for digest, length in run.chunks:
-            raw = buffer[start : start + length]
-            if digest_of(CHUNK_CONTEXT, raw) != digest:
-                return None
-            raws.append(raw)
-            start += length
-        return raws
+        for number, (digest, length, _) in enumerate(run.chunks):
+            end = start + length
+            if end > filled or digest_of(CHUNK_CONTEXT, buffer[start:end]) != digest:
+                missing.append(number)
+            start = end
+        return missing
+
+    def _fill(self, buffer: memoryview, offset: int) -> int:
+        """How many bytes could be read."""
+        filled = 0
+        with contextlib.suppress(OSError, OverflowError):
+            while filled < len(buffer) and (count := os.preadv(self._handle, [buffer[filled:]], offset + filled)):
+                filled += count
+        return filled
 
     def close(self) -> None:
         """Give back the handle."""

@@ -2,20 +2,24 @@
 
     stored run    consecutive chunks of one pack
     zero run      equal chunks of zeros: nothing is read, nothing is written
-    local run     chunks that an older version of the file still holds here, and where they are stored
+    local run     chunks that an older version of the file should hold here, and where they are stored
 
 This module turns places into lists. It does no I/O.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from artifactstore.digest import Digest, PackId
+from artifactstore.digest import DIGEST_BYTES, Digest, PackId
 from artifactstore.errors import CorruptData
 from artifactstore.manifest.model import HOLE, Extent
-from artifactstore.pack.format import Table
+from artifactstore.pack.format import ROW_BYTES, Table
 from artifactstore.transfer.plan import Write
+
+LOCAL_RUN_BYTES: Final = 1 << 20
+"""It is read, hashed and written while it is in the processor's cache."""
 
 
 class StoredRun(NamedTuple):
@@ -44,10 +48,16 @@ class ZeroRun(NamedTuple):
 
 
 class LocalRun(NamedTuple):
-    """Chunks that lie one behind the other in a local file from ``offset`` on; ``stored`` if they turn out not to."""
+    """Chunks that should lie one behind the other in a local file.
+
+    Attributes:
+        offset: Where the first begins there.
+        chunks: Digest, length and stored length of each.
+        stored: Where they lie in the store: for those that turn out not to be there.
+    """
 
     offset: int
-    chunks: tuple[tuple[Digest, int], ...]
+    chunks: tuple[tuple[Digest, int, int], ...]
     stored: StoredRun
 
     @property
@@ -57,6 +67,16 @@ class LocalRun(NamedTuple):
     @property
     def stored_length(self) -> int:
         return 0
+
+    def stored_parts(self, numbers: Sequence[int]) -> Iterator[tuple[int, StoredRun]]:
+        """Where chunks of these rising numbers are stored, neighbours together, each with the first one's number."""
+        starts = list(itertools.accumulate((stored for _, _, stored in self.chunks), initial=self.stored.offset))
+        contents = list(itertools.accumulate((length for _, length, _ in self.chunks), initial=0))
+        for _, neighbours in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+            group = [number for _, number in neighbours]
+            first, end = group[0], group[-1] + 1
+            length = contents[end] - contents[first]
+            yield first, StoredRun(self.stored.pack, starts[first], starts[end] - starts[first], end - first, length)
 
 
 Run = StoredRun | ZeroRun | LocalRun
@@ -164,14 +184,14 @@ def segments(runs: Iterable[Run], *, window_bytes: int) -> Iterator[Segment]:
 
 
 def with_local(
-    runs: Iterable[Run], *, tables: Callable[[PackId], Table], local: dict[Digest, int], max_run_bytes: int
+    runs: Iterable[Run], *, tables: Callable[[PackId], Table], local: Mapping[Digest, int], max_run_bytes: int
 ) -> Iterator[Run]:
-    """Take from a local file what it holds.
+    """Take from a local file what it should hold.
 
     Args:
         tables: The table of a pack.
-        local: Where in the local file each of its chunks starts.
-        max_run_bytes: Content of one local run.
+        local: Where in the local file chunks start.
+        max_run_bytes: Content of one run. Local ones are shorter still (`LOCAL_RUN_BYTES`).
 
     Raises:
         CorruptData: A run is not what its pack's table says.
@@ -183,23 +203,34 @@ def with_local(
             yield run
 
 
-def _split(run: StoredRun, table: Table, local: dict[Digest, int], max_run_bytes: int) -> Iterator[Run]:
+def _split(run: StoredRun, table: Table, local: Mapping[Digest, int], max_run_bytes: int) -> Iterator[Run]:
     first = first_chunk(run, table)
+    offsets, lengths = table.offsets(), table.raw_lengths()
+    digests = table_digests(table, first, first + run.chunk_count)
+    places = list(map(local.get, digests))
     number, end = first, first + run.chunk_count
     while number < end:
-        start, at = number, local.get(table.digest(number))
-        chunks: list[tuple[Digest, int]] = []
+        start, at = number, places[number - first]
+        most = max_run_bytes if at is None else min(max_run_bytes, LOCAL_RUN_BYTES)
         length = 0
-        while number < end and length < max_run_bytes:
-            digest = table.digest(number)
-            found = local.get(digest)
-            if found != (at + length if at is not None else None):
+        while number < end and places[number - first] == (at if at is None else at + length):
+            if length and length + lengths[number] > most:
                 break
-            chunks.append((digest, table.raw_length(number)))
-            length += table.raw_length(number)
+            length += lengths[number]
             number += 1
         stored = StoredRun(run.pack, *_span(table, start, number - start))
-        yield stored if at is None else LocalRun(at, tuple(chunks), stored)
+        if at is None:
+            yield stored
+            continue
+        chunks = ((digests[n - first], lengths[n], offsets[n + 1] - offsets[n]) for n in range(start, number))
+        yield LocalRun(at, tuple(chunks), stored)
+
+
+def table_digests(table: Table, first: int, end: int) -> list[Digest]:
+    """Of the chunks from ``first`` to before ``end``, all of which are in the table."""
+    rows = table.rows
+    starts = range(first * ROW_BYTES, end * ROW_BYTES, ROW_BYTES)
+    return [Digest(rows[start : start + DIGEST_BYTES]) for start in starts]
 
 
 def first_chunk(run: StoredRun, table: Table) -> int:

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from artifactstore.dedup.rows import DirectoryRows, DirectoryRowsBuilder
+from artifactstore.clock import Clock
+from artifactstore.dedup.rows import RACY_SECONDS, DirectoryRows, DirectoryRowsBuilder
 from artifactstore.dedup.state import LocalState, Synced
 from artifactstore.errors import PathNotFound
 from artifactstore.manifest.model import Entry, EntryKind
+from artifactstore.manifest.paths import TEMPORARY_PREFIX
 from artifactstore.names import Reference
 from artifactstore.transaction.records import VersionPin
 from artifactstore.transaction.versions import Version
@@ -23,8 +25,12 @@ from artifactstore.transfer.plan import ConflictedPath, DownloadResult, PullOpti
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.rollback import open_watched
 from artifactstore.transfer.selection import Selection
+from artifactstore.transfer.survey import KnownPlaces
 from artifactstore.transfer.synced import IN_PART, synced_name, with_rest
 from artifactstore.tree import StoredTree
+
+_TICKS: Final = 20
+_TICK_SECONDS: Final = 0.002
 
 Destination = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _GUEST: Final = b"//guest"
@@ -150,7 +156,9 @@ class _Place:
             looked_at: When the pull began: files that it left as they were have not been looked at since then.
         """
         context, version = self._context, self._version
-        rows = _rows(self.directory, done, looked_at=looked_at, written_at=context.clock.now())
+        rows = _rows(
+            self.directory, done, looked_at=looked_at, written_at=context.clock.now(), settled_at=self._settled_at(done)
+        )
         context.state.save_directories(context.store_id, rows, cut=self._cut)
         synced = Synced(
             store_id=context.store_id,
@@ -168,6 +176,39 @@ class _Place:
             entries = with_rest(entries, before, stays=lambda entry: not selection.takes_entry(entry))
         context.state.record_synced(synced, entries)
 
+    def _settled_at(self, done: DownloadResult) -> float | None:
+        """A moment at which the written files had been left alone, as far as telling a change goes; None if not yet.
+
+        They were named with the content that was checked. Once the file system gives later times than theirs, any
+        further change shows in their own: they need not be left alone for a while to be known.
+        """
+        clock = self._context.clock
+        written = set(done.written)
+        newest_ns = max((max(f.mtime_ns, f.ctime_ns) for f in done.synced if f.path in written), default=0)
+        if newest_ns and _time_passes(self.directory, newest_ns, clock=clock):
+            return newest_ns / 1e9 + RACY_SECONDS + 1
+        return None
+
+
+def _time_passes(directory: bytes, moment_ns: int, *, clock: Clock) -> bool:
+    """Whether files that change now, in ``directory``, get a later time than this: mostly within 4 ms."""
+    probe = os.path.join(directory, TEMPORARY_PREFIX + clock.random_bytes(8).hex().encode())
+    try:
+        handle = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.unlink(probe)
+            for _ in range(_TICKS):
+                os.utime(handle)
+                status = os.fstat(handle)
+                if min(status.st_mtime_ns, status.st_ctime_ns) > moment_ns:
+                    return True
+                clock.sleep(_TICK_SECONDS)
+        finally:
+            os.close(handle)
+    except OSError:
+        pass  # then they count as changed just now
+    return False
+
 
 class RememberedFiles:
     """Digests of files that did not change since they were last pushed or pulled (`survey.KnownFiles`)."""
@@ -182,16 +223,26 @@ class RememberedFiles:
 
     def digest(self, path: bytes, fact: LocalFact) -> bytes:
         """The digest of the file at ``path`` while it is unchanged, else empty bytes."""
+        rows, row = self._find(path, fact)
+        return rows.digest(row) if rows is not None and row is not None else b""
+
+    def places(self, path: bytes, fact: LocalFact) -> KnownPlaces | None:
+        """In which packs the content of the file at ``path`` lies, while it is unchanged."""
+        rows, row = self._find(path, fact)
+        if rows is None or row is None:
+            return None
+        places = rows.places(row)
+        return KnownPlaces(places.extents, rows.packs) if places.extents else None
+
+    def _find(self, path: bytes, fact: LocalFact) -> tuple[DirectoryRows | None, int | None]:
         folder, _, _ = path.rpartition(b"/")
         if folder not in self._rows:
             self._rows[folder] = self._state.load_directory(
                 self._store_id, _absolute(self._root, folder), cut=self._cut
             )
         rows = self._rows[folder]
-        if rows is None:
-            return b""
-        row = rows.find(_Seen(path, fact.size, fact.inode, fact.mtime_ns, fact.ctime_ns))
-        return rows.digest(row) if row is not None else b""
+        seen = _Seen(path, fact.size, fact.inode, fact.mtime_ns, fact.ctime_ns)
+        return rows, rows.find(seen) if rows is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +254,20 @@ class _Seen:
     ctime_ns: int
 
 
-def _rows(directory: bytes, done: DownloadResult, *, looked_at: float, written_at: float) -> dict[bytes, DirectoryRows]:
+def _rows(
+    directory: bytes, done: DownloadResult, *, looked_at: float, written_at: float, settled_at: float | None
+) -> dict[bytes, DirectoryRows]:
+    """What is remembered of each directory. ``settled_at`` holds for the destination's own file system."""
+    device = _device(directory)
     builders: dict[bytes, DirectoryRowsBuilder] = {}
     written = set(done.written)
     for file in done.synced:
         folder = file.path.rpartition(b"/")[0]
         builder = builders.get(folder)
         if builder is None:
-            builder = builders[folder] = DirectoryRowsBuilder(observed_at=written_at)
+            is_settled = settled_at is not None and _device(_absolute(directory, folder)) == device
+            at = max(written_at, settled_at or 0.0) if is_settled else written_at
+            builder = builders[folder] = DirectoryRowsBuilder(observed_at=at)
         builder.add(
             file,
             digest=file.entry.digest,
@@ -220,6 +277,14 @@ def _rows(directory: bytes, done: DownloadResult, *, looked_at: float, written_a
             observed_at=None if file.path in written else looked_at,
         )
     return {_absolute(directory, folder): builder.build() for folder, builder in builders.items()}
+
+
+def _device(directory: bytes) -> int | None:
+    """Which file system it is on; None if it is not there any more."""
+    try:
+        return os.stat(directory).st_dev
+    except OSError:
+        return None
 
 
 def _absolute(root: bytes, folder: bytes) -> bytes:

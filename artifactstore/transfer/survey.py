@@ -7,10 +7,10 @@ read, not followed.
 """
 
 import os
-from collections.abc import Collection, Iterable
-from typing import Final, Protocol
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
 
-from artifactstore.manifest.model import EntryKind
+from artifactstore.manifest.model import EntryKind, Extent
 from artifactstore.manifest.paths import TEMPORARY_PREFIX
 from artifactstore.transfer.conflict import LocalFact
 from artifactstore.transfer.folders import SYSTEM, Folders, System, destination_error, list_directory
@@ -27,12 +27,26 @@ class KnownFiles(Protocol):
         """The digest of the file at ``path``, if it has not changed since it was remembered, else empty bytes."""
         ...
 
+    def places(self, path: bytes, fact: LocalFact) -> "KnownPlaces | None":
+        """In which packs the content of the file at ``path`` lies, under the same condition. Nobody relies on it."""
+        ...
+
+
+class KnownPlaces(NamedTuple):
+    """All extents of a file, over ``packs``."""
+
+    extents: Sequence[Extent]
+    packs: Sequence[bytes]
+
 
 class NothingKnown:
     """Remembers nothing."""
 
     def digest(self, path: bytes, fact: LocalFact) -> bytes:
         return b""
+
+    def places(self, path: bytes, fact: LocalFact) -> KnownPlaces | None:
+        return None
 
 
 def survey(

@@ -16,7 +16,7 @@ import pytest
 
 from artifactstore.backend.memory import MemoryBackend
 from artifactstore.backend.wrappers.fault import transient
-from artifactstore.digest import Buffer
+from artifactstore.digest import Buffer, PackId
 from artifactstore.errors import (
     ArtifactStoreError,
     CorruptData,
@@ -24,15 +24,20 @@ from artifactstore.errors import (
     TransientBackendError,
     UnsafeManifest,
 )
+from artifactstore.keys import pack_key
 from artifactstore.manifest.format import decode_root
 from artifactstore.manifest.model import EntryKind, EntryPlaces, Extent
 from artifactstore.testing.hostile_manifests import HostileManifest, hostile_manifests
 from artifactstore.testing.stored_manifests import PackShelf, file_entry, store_built
 from artifactstore.testing.stored_versions import Directory, File, Link, Thing, VersionMaker
+from artifactstore.transfer.conflict import LocalFact
 from artifactstore.transfer.download import Means, download
 from artifactstore.transfer.folders import System
-from artifactstore.transfer.plan import ConflictStrategy, PullOptions
+from artifactstore.transfer.local_chunks import LocalFile
+from artifactstore.transfer.pieces import LocalRun
+from artifactstore.transfer.plan import ConflictStrategy, DownloadResult, PullOptions
 from artifactstore.transfer.progress import NullProgress
+from artifactstore.transfer.survey import KnownPlaces
 from artifactstore.tree import StoredTree
 
 MIB = 1 << 20
@@ -199,6 +204,78 @@ class TestDamagedPacks:
                 assert not root.exists()
             else:
                 assert (root / "x").read_bytes() == content
+
+
+class TestOldFiles:
+    """What is taken out of an older version of a file that lies here is checked, and else fetched."""
+
+    OLD = noise(7, 4 * MIB)
+    NEW = noise(8, 100_000) + OLD
+
+    class Remembered:
+        """Says truly where the first version's content lies, and lets something happen when it is asked."""
+
+        def __init__(self, first: DownloadResult, meanwhile: Callable[[], object]) -> None:
+            [self._file] = first.synced
+            self._meanwhile = meanwhile
+
+        def digest(self, path: bytes, fact: LocalFact) -> bytes:
+            return self._file.entry.digest
+
+        def places(self, path: bytes, fact: LocalFact) -> KnownPlaces | None:
+            self._meanwhile()
+            return KnownPlaces(self._file.places.extents, self._file.packs)
+
+    @pytest.mark.parametrize("here", [b"", noise(9, 4 * MIB), OLD[:MIB] + b"!" + OLD[MIB + 1 :]])
+    def test_a_file_that_changes_once_it_is_open_is_left_alone(self, tmp_path: Path, here: bytes) -> None:
+        backend = MemoryBackend()
+        maker, root = VersionMaker(backend), tmp_path / "dest"
+        first = download(maker.make({b"x": self.OLD}), backend, root)
+        known = self.Remembered(first, lambda: (root / "x").write_bytes(here))
+        with pytest.raises(DestinationError, match="changed"):
+            download(maker.make({b"x": self.NEW}), backend, root, base=first.entries, known=known)
+        assert contents(root) == {"x": here}
+
+    @pytest.mark.parametrize("is_here", [True, False], ids=["here", "changed here"])
+    def test_a_pack_that_is_gone_is_missed_where_the_old_file_lacks_its_chunks(
+        self, tmp_path: Path, is_here: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = MemoryBackend()
+        maker, root = VersionMaker(backend), tmp_path / "dest"
+        first = download(maker.make({b"x": self.OLD}), backend, root)
+        tree = maker.make({b"x": self.NEW})
+        read = LocalFile.read
+
+        def gone(file: LocalFile, run: LocalRun, buffer: memoryview) -> list[int]:
+            for key in {pack_key(run.stored.pack)} & {info.key for info in backend.list("packs/")}:
+                backend.delete(key)
+            return read(file, run, buffer) if is_here else [*range(len(run.chunks))][1:]
+
+        monkeypatch.setattr(LocalFile, "read", gone)
+        known = self.Remembered(first, lambda: None)
+        means = Means(jobs=1)
+        if is_here:
+            download(tree, backend, root, base=first.entries, known=known, means=means)
+            assert contents(root) == {"x": self.NEW}
+            return
+        with pytest.raises(CorruptData, match="a pack is gone"):
+            download(tree, backend, root, base=first.entries, known=known, means=means)
+        assert contents(root) == {"x": self.OLD}
+
+    def test_a_damaged_table_costs_the_saving_only(self, tmp_path: Path) -> None:
+        stored = MemoryBackend()
+        maker, root = VersionMaker(stored), tmp_path / "dest"
+        first = download(maker.make({b"x": self.OLD}), stored, root)
+        tree = maker.make({b"x": self.NEW})
+        packs = {pack_key(PackId(pack)) for file in first.synced for pack in file.packs}
+
+        def tail(name: str, body: bytes) -> bytes:
+            return body[:-50] + bytes([body[-50] ^ 1]) + body[-49:] if name in packs else body
+
+        damaged = Damaged(stored, tail)
+        known = self.Remembered(first, lambda: None)
+        result = download(StoredTree(damaged, tree.root), damaged, root, base=first.entries, known=known)
+        assert contents(root) == {"x": self.NEW} and result.reused_bytes == 0
 
 
 class TestHostileManifests:

@@ -3,24 +3,29 @@
 import os
 import random
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from artifactstore.backend.memory import MemoryBackend
 from artifactstore.chunking import DEFAULT_CUT
 from artifactstore.digest import Buffer, PackId
 from artifactstore.errors import DestinationExists, DownloadConflict, PathNotFound
-from artifactstore.manifest.model import Entry
+from artifactstore.manifest.model import Entry, Extent
 from artifactstore.testing.stored_versions import Directory, File, Link, Thing, VersionMaker
 from artifactstore.transfer.conflict import LocalFact
+from artifactstore.transfer.destination import OccupiedDestination
 from artifactstore.transfer.download import Means, download
-from artifactstore.transfer.local_chunks import LocalFile
+from artifactstore.transfer.local_chunks import ChunkList, LocalFile
 from artifactstore.transfer.pieces import LocalRun, StoredRun
-from artifactstore.transfer.plan import ConflictStrategy, DownloadResult, PullOptions
+from artifactstore.transfer.plan import ConflictStrategy, DownloadResult, PullOptions, SyncedFile
 from artifactstore.transfer.progress import ProgressTotals
+from artifactstore.transfer.survey import KnownPlaces
 
 MIB = 1 << 20
 SKIP = PullOptions(strategy=ConflictStrategy.SKIP)
@@ -305,6 +310,9 @@ class TestOccupied:
                 asked.append(path)
                 return b"k" * 32
 
+            def places(self, path: bytes, fact: LocalFact) -> KnownPlaces | None:
+                return None
+
         with pytest.raises(DownloadConflict):  # it believes what it is told: another digest
             download(tree, backend, root, known=Known())
         assert asked == [b"d/x"]
@@ -394,7 +402,7 @@ class TestReuse:
     ) -> None:
         maker = VersionMaker(backend)
         base = download(maker.make({b"x": self.OLD}), backend, tmp_path / "dest").entries
-        monkeypatch.setattr(LocalFile, "read", lambda self, run: None)
+        monkeypatch.setattr(LocalFile, "read", lambda self, run, buffer: list(range(len(run.chunks))))
         result = download(maker.make({b"x": self.NEW}), backend, tmp_path / "dest", base=base)
         assert (tmp_path / "dest" / "x").read_bytes() == self.NEW and result.reused_bytes == 0
 
@@ -414,15 +422,175 @@ class TestReuse:
         path = tmp_path / "x"
         path.write_bytes(self.OLD)
         file = LocalFile(os.open(path, os.O_RDONLY), cut=DEFAULT_CUT)
-        chunks = list(file.chunks())
-        assert sum(length for _, length in chunks) == len(self.OLD)
-        assert file.file_digest() != b""
-        last = sum(length for _, length in chunks[:-2])
-        run = LocalRun(last, tuple(chunks[-2:]), StoredRun(PackId(b""), 0, 0, 2, len(self.OLD) - last))
-        assert b"".join(file.read(run) or []) == self.OLD[last:]
+        chunks = file.listed()
+        assert chunks is not None and sum(chunks.lengths) == len(self.OLD)
+        last = chunks[len(chunks) - 2]
+        pair = [chunks[len(chunks) - 2], chunks[len(chunks) - 1]]
+        rest = len(self.OLD) - last.start
+        run = LocalRun(last.start, tuple((c.digest, c.length, 0) for c in pair), StoredRun(PackId(b""), 0, 0, 2, rest))
+        buffer = memoryview(bytearray(rest))
+        assert file.read(run, buffer) == [] and buffer == self.OLD[last.start :]
+        assert all(map(file.holds, chunks.samples(5)))
         path.write_bytes(self.OLD[:-1] + b"!")
-        assert file.read(run) is None
-        assert file.file_digest() == b""
+        assert file.read(run, buffer) == [1] and file.listed() is None
         path.write_bytes(self.OLD[:-1])
-        assert file.read(run) is None
+        assert file.read(run, buffer) == [1] and not file.holds(pair[1]) and file.holds(pair[0])
+        path.write_bytes(b"")
+        assert file.read(run, buffer) == [0, 1]
+        assert file.read(run._replace(offset=1 << 63), buffer) == [0, 1]
         file.close()
+
+
+class Lying:
+    """Knows the digests of files, and says that their content lies where it may not."""
+
+    def __init__(self, result: DownloadResult, places: Callable[[SyncedFile], KnownPlaces | None]) -> None:
+        self._files = {file.path: file for file in result.synced}
+        self._places = places
+
+    def digest(self, path: bytes, fact: LocalFact) -> bytes:
+        return self._files[path].entry.digest
+
+    def places(self, path: bytes, fact: LocalFact) -> KnownPlaces | None:
+        return self._places(self._files[path])
+
+
+class Misled(Lying):
+    """Takes every file for another one than it is."""
+
+    def digest(self, path: bytes, fact: LocalFact) -> bytes:
+        return b"?" * 32
+
+
+def truth(file: SyncedFile) -> KnownPlaces:
+    return KnownPlaces(file.places.extents, file.packs)
+
+
+def edited(content: bytes, edits: list[tuple[float, int, int]]) -> bytes:
+    """At a share of its length, so many bytes go and so many come."""
+    for number, (at, gone, come) in enumerate(edits):
+        start = int(at * len(content))
+        content = content[:start] + noise(900 + number, come) + content[start + gone :]
+    return content
+
+
+class TestRemembered:
+    """Local state says where the content of old files lies: a guess that saves reading them."""
+
+    OLD = noise(21, 6 * MIB)
+    NEW = OLD[: 2 * MIB] + noise(22, 65_536) + OLD[2 * MIB + 65_536 :]
+
+    @pytest.fixture
+    def reads(self, monkeypatch: pytest.MonkeyPatch) -> list[LocalFile]:
+        """Files that were read and cut as a whole."""
+        seen: list[LocalFile] = []
+        listed = LocalFile.listed
+
+        def noted(file: LocalFile) -> ChunkList | None:
+            seen.append(file)
+            return listed(file)
+
+        monkeypatch.setattr(LocalFile, "listed", noted)
+        return seen
+
+    def pull(
+        self, backend: Counting, root: Path, new: bytes, places: Callable[[SyncedFile], KnownPlaces | None]
+    ) -> DownloadResult:
+        maker = VersionMaker(backend)
+        first = download(maker.make({b"x": self.OLD}), backend, root)
+        known = Lying(first, places)
+        result = download(maker.make({b"x": new, b"y": b"2"}), backend, root, base=first.entries, known=known)
+        assert (root / "x").read_bytes() == new
+        check_synced(result, root)
+        return result
+
+    @pytest.mark.parametrize("new", [NEW, b"37 bytes at the front" + OLD, OLD[: 4 * MIB]], ids=["in", "front", "cut"])
+    def test_an_old_file_is_not_read_to_find_out_what_it_holds(
+        self, backend: Counting, tmp_path: Path, reads: list[LocalFile], new: bytes
+    ) -> None:
+        result = self.pull(backend, tmp_path / "dest", new, truth)
+        assert not reads and result.fetched_bytes < MIB
+        assert result.reused_bytes > len(new) - MIB
+
+    def test_a_file_that_was_read_to_compare_it_is_not_read_again(
+        self, backend: Counting, tmp_path: Path, reads: list[LocalFile]
+    ) -> None:
+        maker = VersionMaker(backend)
+        put(tmp_path / "dest", {"x": self.OLD})
+        [base] = [entry for entry, _, _ in maker.make({b"x": self.OLD}).entries()]
+        result = download(maker.make({b"x": self.NEW}), backend, tmp_path / "dest", base=[base])
+        assert (tmp_path / "dest" / "x").read_bytes() == self.NEW
+        assert len(reads) == 1 and result.fetched_bytes < MIB
+
+    @pytest.mark.parametrize(
+        "lie",
+        [
+            lambda file: KnownPlaces(file.places.extents[::-1], file.packs),
+            lambda file: KnownPlaces(file.places.extents, file.packs[::-1]),
+            lambda file: KnownPlaces(file.places.extents, [b"?" * 20 for _ in file.packs]),
+            lambda file: KnownPlaces(file.places.extents, []),
+            lambda file: KnownPlaces([Extent(0, 60_000, 7, 64, 10, 10)], file.packs),
+            lambda file: KnownPlaces([Extent(-1, 0, 1, 1 << 40, 0, 1 << 40), *file.places.extents], file.packs),
+            lambda file: KnownPlaces([*file.places.extents, *file.places.extents], file.packs),
+            lambda file: None,
+        ],
+        ids=["order", "packs", "unknown packs", "no packs", "beyond", "shifted", "twice", "nothing"],
+    )
+    def test_state_that_lies_costs_reading_the_file_only(
+        self, backend: Counting, tmp_path: Path, lie: Callable[[SyncedFile], KnownPlaces | None]
+    ) -> None:
+        assert self.pull(backend, tmp_path / "dest", self.NEW, lie).fetched_bytes < MIB
+
+    def test_where_a_few_chunks_are_not_as_remembered_only_those_are_fetched(
+        self, backend: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[LocalFile]
+    ) -> None:
+        """The samples do not hit them: the file was changed in two places, and its times put back."""
+        monkeypatch.setattr(ChunkList, "samples", lambda chunks, count: [chunks[0]])
+        root = tmp_path / "dest"
+
+        def changed(file: SyncedFile) -> KnownPlaces:
+            with open(root / "x", "r+b") as here:
+                for at in (MIB + 5, 5 * MIB):
+                    here.seek(at)
+                    here.write(b"other")
+            seen = os.stat(root / "x")
+            assert seen.st_size == len(self.OLD)
+            return truth(file)
+
+        monkeypatch.setattr(OccupiedDestination, "_check_unchanged", lambda *_: None)
+        result = self.pull(backend, root, self.NEW, changed)
+        assert not reads and result.fetched_bytes < MIB
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 300_000), st.integers(0, 300_000)), max_size=4),
+        local_edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9), st.integers(0, 9)), max_size=2),
+        order=st.randoms(use_true_random=False),
+        jobs=st.sampled_from([1, 4]),
+    )
+    def test_any_edit_lands_whatever_state_says(
+        self,
+        edits: list[tuple[float, int, int]],
+        local_edits: list[tuple[float, int, int]],
+        order: random.Random,
+        jobs: int,
+    ) -> None:
+        old = noise(31, 2 * MIB)
+        new, here = edited(old, edits), edited(old, local_edits)
+        backend = Counting()
+        maker = VersionMaker(backend, pack_bytes=MIB)
+
+        def lie(file: SyncedFile) -> KnownPlaces:
+            extents = [*file.places.extents, *order.choices(file.places.extents, k=order.randrange(3))]
+            order.shuffle(extents)
+            return KnownPlaces(extents, order.sample(file.packs, len(file.packs)))
+
+        with TemporaryDirectory() as folder:
+            root = Path(folder) / "dest"
+            first = download(maker.make({b"x": old, b"z": b"1"}), backend, root)
+            (root / "x").write_bytes(here)
+            means = Means(jobs=jobs)
+            tree = maker.make({b"x": new, b"z": b"2"})
+            known = Misled(first, lie)
+            download(tree, backend, root, base=first.entries, known=known, options=REPLACE, means=means)
+            assert read(root) == files({b"x": new, b"z": b"2"})

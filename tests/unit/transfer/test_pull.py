@@ -270,8 +270,7 @@ class TestAfterwards:
         with world.store() as store:
             result = store.push(out, "n")
         assert (result.action, result.sent_bytes) == ("unchanged", 0)
-        # Where the extents of a file are a list of their own they are not remembered.
-        assert opened == [b"sparse"]
+        assert opened == []
 
     def test_pulled_edited_and_pushed_sends_only_the_edit(self, world: StoreWorld, out: Path) -> None:
         pull(world, "n", out)
