@@ -1,14 +1,16 @@
 """The end of a program: last uploads when it ends by itself, by an exception, or by SIGTERM.
 
     exit       `sys.exit`, an exception that nobody caught, the last line: as long as it takes
-    SIGTERM    within the grace period, in a thread of its own while the program goes on; then the
-               handler that was there before, or the end that SIGTERM means
+    SIGTERM    within the grace period, in a thread of its own while the program goes on, and after
+               the uploads the records that jobs were ended; then the handler that was there
+               before, or the end that SIGTERM means
     SIGKILL    nothing: what was uploaded is whole, the rest is sent by the next run
 
 The handler itself only wakes the thread: whatever lock the program held at that moment, it goes on
 and gives it back. A second SIGTERM is handed on at once. In a forked child nothing is left to do.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -29,6 +31,8 @@ GRACE_VARIABLE: Final = "ARTIFACTSTORE_GRACE_SECONDS"
 GRACE_SECONDS: Final = 25.0
 """Schedulers give 30 seconds from SIGTERM to SIGKILL."""
 MAX_GRACE_SECONDS: Final = 3600.0
+RECORDING_SECONDS: Final = 2.0
+"""What last uploads leave of the grace for what comes after them, at most a fifth of it."""
 
 End = Callable[[float | None], None]
 """Called with the seconds that are left; None at the end of the program, where there is time. After SIGTERM the
@@ -65,6 +69,7 @@ class Exits:
         """In a forked child (`artifactstore.forks`): the work is the parent's. SIGTERM is handed on."""
         self._lock = threading.RLock()
         self._ends: list[End] = []
+        self._records: list[Callable[[], None]] = []
         self._is_ending = False
         self._has_thread = False
         self._signals: SimpleQueue[int] = SimpleQueue()
@@ -87,38 +92,61 @@ class Exits:
                 self._ends.append(end)
             self._handle_sigterm()
 
+    def add_record(self, record: Callable[[], None]) -> None:
+        """Have ``record`` called after SIGTERM, once last uploads are over; not at the end of a program that ends by
+        itself. Where SIGTERM can't be handled it is not called, and nothing is said about that.
+
+        Raises:
+            ConfigurationError: ARTIFACTSTORE_GRACE_SECONDS is no number of seconds.
+        """
+        self._grace_seconds = grace_seconds()
+        with self._lock:
+            at_exit(self._at_exit)
+            self._records.append(record)
+            self._handle_sigterm(warn=False)
+
+    def remove_record(self, record: Callable[[], None]) -> None:
+        """Forget about it, as `remove`."""
+        with self._lock:
+            if record in self._records:
+                self._records.remove(record)
+            self._restore()
+
     def remove(self, end: End) -> None:
         """Forget about it. The handler of SIGTERM that was there before comes back with the last one."""
         with self._lock:
             if end in self._ends:
                 self._ends.remove(end)
-            if not self._ends and _in_main_thread() and self._is_ours():
-                signal.signal(signal.SIGTERM, self._before)
-                self._before = None
+            self._restore()
+
+    def _restore(self) -> None:
+        if not self._ends and not self._records and _in_main_thread() and self._is_ours():
+            signal.signal(signal.SIGTERM, self._before)
+            self._before = None
 
     # -- SIGTERM -------------------------------------------------------------------------------------
 
     def _is_ours(self) -> bool:
         return signal.getsignal(signal.SIGTERM) == self._on_signal
 
-    def _handle_sigterm(self) -> None:
-        if self._before is None and not self._install():
+    def _handle_sigterm(self, *, warn: bool = True) -> None:
+        if self._before is None and not self._install(warn=warn):
             return
         if not self._has_thread:
             # Begun now: a handler should start nothing, and at its very end a program can't start threads.
             threading.Thread(target=self._await_signals, name="artifactstore-exit", daemon=True).start()
             self._has_thread = True
 
-    def _install(self) -> bool:
+    def _install(self, *, warn: bool) -> bool:
         """Whether SIGTERM is handled here now."""
         before = signal.getsignal(signal.SIGTERM)
         if before is signal.SIG_IGN:
             return False
         if before is None or not _in_main_thread():
             why = "another library handles it" if before is None else "they were asked for outside of the main thread"
-            if not self._warned:
+            if warn and not self._warned:
                 _log.warning("SIGTERM ends this program without last uploads: %s", why)
-            self._warned = True
+            self._warned = self._warned or warn
             return False
         self._before = before
         signal.signal(signal.SIGTERM, self._on_signal)
@@ -126,7 +154,7 @@ class Exits:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between any two of its steps: takes no lock."""
-        if self._is_ending or not self._ends:
+        if self._is_ending or not (self._ends or self._records):
             self._is_ending = False
             self._hand_on(number, frame)
         else:
@@ -146,12 +174,26 @@ class Exits:
         while True:
             number = signals.get()
             ends_at = self._clock.monotonic() + self._grace_seconds
-            _log.warning("SIGTERM: last uploads, for at most %g seconds", self._grace_seconds)
-            self._call(ends_at)
+            if self._ends:
+                _log.warning("SIGTERM: last uploads, for at most %g seconds", self._grace_seconds)
+            kept = min(RECORDING_SECONDS, self._grace_seconds / 5) if self._records else 0.0
+            self._call(ends_at - kept)
+            self._record(ends_at)
             if self._main_ends:
                 # The program is at its end anyhow, and what it uploads now is newer.
                 self._main_is_done.wait(max(0.0, ends_at - self._clock.monotonic()))
             os.kill(pid, number)
+
+    def _record(self, ends_at: float) -> None:
+        """In one more thread: storage that does not answer must not hold up the end."""
+        with self._lock:
+            records = self._records[::-1]
+        if not records or self._main_ends:
+            return  # a program that ends by itself says how
+        thread = threading.Thread(target=_call_all, args=(records,), name="artifactstore-exit-records", daemon=True)
+        with contextlib.suppress(RuntimeError):  # the program has come to its end meanwhile
+            thread.start()
+            thread.join(max(0.0, ends_at - self._clock.monotonic()))
 
     # -- the end -------------------------------------------------------------------------------------
 
@@ -169,6 +211,14 @@ class Exits:
         self._main_ends = True
         self._call(None)
         self._main_is_done.set()
+
+
+def _call_all(records: list[Callable[[], None]]) -> None:
+    for record in records:
+        try:
+            record()
+        except Exception:  # noqa: BLE001 - logged: the others have their turn, and nobody is left to catch this
+            _log.exception("what was to be recorded before the program ends was not")
 
 
 def _in_main_thread() -> bool:

@@ -23,11 +23,12 @@ from typing import Final, ParamSpec, TypeVar, cast
 
 from artifactstore.forks import renew_in_children
 from artifactstore.jobs.ending import uncaught, watch_ending
+from artifactstore.jobs.exits import EXITS, grace_seconds
 from artifactstore.jobs.identity import JobIdentity, check_job_text, check_project, identify
 from artifactstore.jobs.listing import find_job as find_job
 from artifactstore.jobs.records import JobStatus
+from artifactstore.jobs.running import SIGTERM_ERROR, heartbeat_interval
 from artifactstore.jobs.running import Job as Job
-from artifactstore.jobs.running import heartbeat_interval
 from artifactstore.store import Store, open_store
 from artifactstore.transfer.provenance import find_job_by
 
@@ -98,7 +99,7 @@ class JobBlock:
             with _open.lock:
                 _open.shared = list(_without(tuple(_open.shared), job))
         # A block inside another one of the same job does not decide: the outer one may have caught this.
-        if kind is not None and job not in _blocks.get() and not _is_fine(error):
+        if kind is not None and job not in _blocks.get() and (job.is_terminated or not _is_fine(error)):
             job.note_failure(kind.__name__)
         _release(job)
 
@@ -268,11 +269,14 @@ def _begin(identity: JobIdentity, store: Store | None, *, heartbeat_seconds: flo
 def _begin_new(identity: JobIdentity, store: Store, *, owns_store: bool, heartbeat_seconds: float | None) -> Job:
     begun = Job(identity, store, heartbeat_seconds=heartbeat_seconds, owns_store=owns_store)
     try:
+        grace_seconds()  # refused before anything is recorded
         begun.start()
     except BaseException:
         if owns_store:
             store.close()
         raise
+    EXITS.add_record(begun.record_termination)
+    begun.at_finish(lambda status: EXITS.remove_record(begun.record_termination))  # the first one comes last
     watch_ending(early=_before_end, late=end_jobs, thread_failed=_thread_failed)
     _open.holders = {each: count for each, count in _open.holders.items() if each.is_open}
     return begun
@@ -319,8 +323,8 @@ def _left_open() -> list[Job]:
 
 
 def _before_end() -> None:
-    error = uncaught()
     for each in _left_open():
+        error = _error_of(each)
         if error:
             each.note_failure(error)
         each.run_finishers()
@@ -328,9 +332,14 @@ def _before_end() -> None:
 
 def end_jobs() -> None:
     """End the jobs that were begun without a block, as the end of the program does."""
-    error = uncaught()
     for each in _left_open():
+        error = _error_of(each)
         each.finish(JobStatus.FAILED if error else JobStatus.COMPLETED, error=error)
+
+
+def _error_of(left_open: Job) -> str:
+    """What ended a job that only the end of the program ends; empty for nothing."""
+    return uncaught() or (SIGTERM_ERROR if left_open.is_terminated else "")
 
 
 def _open_job_id() -> str:

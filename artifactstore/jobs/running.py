@@ -28,6 +28,7 @@ HEARTBEAT_VARIABLE: Final = "ARTIFACTSTORE_HEARTBEAT_SECONDS"
 HEARTBEAT_SECONDS: Final = 30.0
 MIN_HEARTBEAT_SECONDS: Final = 1.0
 MAX_HEARTBEAT_SECONDS: Final = 3600.0
+SIGTERM_ERROR: Final = "ended by SIGTERM"
 
 Finisher = Callable[[JobStatus], None]
 
@@ -67,6 +68,8 @@ class Job:
         self._coming_end = JobStatus.COMPLETED
         self._error = ""
         self._warned = False
+        self._is_terminated = False
+        self._passes_beat = False
         self._finishers: list[Finisher] = []
         self.renew()
         renew_in_children(self)
@@ -91,6 +94,11 @@ class Job:
     def is_open(self) -> bool:
         """Whether it was begun and has not ended, as far as this process knows."""
         return self._status is JobStatus.RUNNING
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether SIGTERM has come, and its end was to be recorded for that."""
+        return self._is_terminated
 
     @property
     def attempt(self) -> int:
@@ -150,6 +158,11 @@ class Job:
         """
         log = self._log
         if log is None or self._status is not JobStatus.RUNNING:
+            return False
+        if self._passes_beat:
+            # Right after the record that SIGTERM ended the job: only a program that lives on for another interval is
+            # running after all.
+            self._passes_beat = False
             return False
         try:
             log.beat()
@@ -219,6 +232,21 @@ class Job:
             self._coming_end = JobStatus.FAILED
             self._error = self._error or error
 
+    def record_termination(self) -> None:
+        """Record that SIGTERM ends the job, now that the program can. It stays open here: a program that goes on says
+        so by its heartbeats, and how it ended by its own end.
+
+        Raises:
+            ArtifactStoreError: That could not be written.
+        """
+        with self._lock:
+            log = self._log
+            if log is None or self._status is not JobStatus.RUNNING:
+                return
+            self._is_terminated = self._passes_beat = True
+            self._error = SIGTERM_ERROR  # rather than last uploads that the grace was too short for
+        log.end(ProcessState.FAILED, error=self._error)
+
     def at_finish(self, finisher: Finisher) -> None:
         """Have ``finisher`` called when the job ends, before that is recorded; with how it ends.
 
@@ -263,7 +291,7 @@ class Job:
     def _record_end(self, log: ProcessLog) -> None:
         state = ProcessState.FAILED if self._status is JobStatus.FAILED else ProcessState.COMPLETED
         try:
-            log.end(state, error=self._error)
+            log.end(state, error=self._error if state is ProcessState.FAILED else "")
         except Exception as error:  # noqa: BLE001 - as said below
             # Whatever it is: an exception that is on its way to the caller must not be hidden by this one.
             self._warned = False

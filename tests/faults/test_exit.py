@@ -32,6 +32,11 @@ PROLOGUE = """
     def ready():
         print("ready", flush=True)
 
+    def rest():
+        # In short naps: a signal that comes just before a sleep is seen only after it.
+        for _ in range(1200):
+            time.sleep(0.05)
+
     def directory_of(job_id, path="d"):
         return create_syncable_directory("key", place / path, job=job_id, store=store)
 
@@ -96,6 +101,10 @@ class Program:
     def status(self) -> str:
         with open_store(self.folder / "store", state_path=self.folder / "looking") as store:
             return str(find_job(store, "j").status)
+
+    def error(self) -> str:
+        with open_store(self.folder / "store", state_path=self.folder / "looking") as store:
+            return find_job(store, "j").error
 
 
 @pytest.fixture
@@ -181,15 +190,82 @@ def test_last_upload_that_fails_is_told_and_fails_the_job(program: Program, begi
 
 @begun
 def test_sigterm_uploads_what_there_is_and_ends_the_program_as_sigterm_does(program: Program, beginning: str) -> None:
-    text = f"{beginning}directory.watch(1000)\nwrite('a')\nready()\ntime.sleep(60)"
+    text = f"{beginning}directory.watch(1000)\nwrite('a')\nready()\nrest()"
     code, said = program.terminated(text)
     assert code == -signal.SIGTERM
     assert program.newest() == {"a"}
     assert "last uploads, for at most 25 seconds" in said
 
 
+ONLY_A_JOB = {
+    "block": "with job('j', store=store):\n    ready(); rest()",
+    "begun": "job('j', store=store).start()\nready(); rest()",
+    "implicit": "from artifactstore.jobs.job import current_job\ncurrent_job(store)\nready(); rest()",
+    "watch": f"{IN_A_JOB}directory.watch(1000)\nwrite('a')\nready(); rest()",
+    "upload": f"{IN_A_JOB}slow(0.1)\nwrite('a')\ndirectory.upload(wait=False)\nready(); rest()",
+}
+
+
+@pytest.mark.parametrize("text", ONLY_A_JOB.values(), ids=ONLY_A_JOB)
+def test_sigterm_ends_a_job_as_failed_after_its_last_uploads(program: Program, text: str) -> None:
+    code, said = program.terminated(text, ARTIFACTSTORE_JOB_ID="j")
+    assert code == -signal.SIGTERM
+    assert (program.status(), program.error()) == ("failed", "ended by SIGTERM")
+    assert ("last uploads" in said) == ("directory" in text)
+    if "directory" in text:
+        assert program.newest() == {"a"}
+
+
+def test_last_uploads_leave_time_to_record_the_end_of_the_job(program: Program) -> None:
+    text = f"{IN_A_JOB}write('a')\ndirectory.upload()\n"
+    text += """
+put = type(store._backend).put
+def later(self, key, body):
+    if not key.startswith("jobs/"):
+        time.sleep(60)
+    return put(self, key, body)
+type(store._backend).put = later
+directory.watch(1000)
+write("b")
+ready()
+rest()
+"""
+    code, said = program.terminated(text, **{GRACE_VARIABLE: "1"})
+    assert (code, "not done within" in said) == (-signal.SIGTERM, True)
+    assert (program.status(), program.error()) == ("failed", "ended by SIGTERM")
+
+
+def test_storage_that_does_not_answer_does_not_hold_up_the_end_of_a_job(program: Program) -> None:
+    text = f"{IN_A_JOB}type(store._backend).put_if_absent = lambda *given: time.sleep(60)\nready(); rest()"
+    assert program.terminated(text, **{GRACE_VARIABLE: "0.3"})[0] == -signal.SIGTERM
+    assert program.status() == "running", "as its last record says, until its heartbeats are missed"
+
+
+@pytest.mark.parametrize(
+    "end,status", [("sys.exit(0)", "failed"), ("sys.exit(7)", "failed"), ("went_on.set()", "completed")]
+)
+def test_handler_of_the_program_decides_whether_a_job_goes_on(program: Program, end: str, status: str) -> None:
+    text = f"""
+went_on = threading.Event()
+def handler(number, frame):
+    {end}
+signal.signal(signal.SIGTERM, handler)
+with job("j", store=store):
+    ready()
+    went_on.wait(60)
+"""
+    code, _ = program.terminated(text)
+    assert code == (7 if "7" in end else 0)
+    assert (program.status(), program.error()) == (status, "ended by SIGTERM" if status == "failed" else "")
+
+
+def test_a_job_that_is_over_leaves_sigterm_as_it_was(program: Program) -> None:
+    text = "with job('j', store=store): pass\nassert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL"
+    assert program.run(text) == (0, "")
+
+
 def test_sigterm_does_not_cut_off_an_upload_in_the_background(program: Program) -> None:
-    text = f"{ALONE}directory.upload()\nslow(0.2)\nwrite('a')\ndirectory.upload(wait=False)\nready()\ntime.sleep(60)"
+    text = f"{ALONE}directory.upload()\nslow(0.2)\nwrite('a')\ndirectory.upload(wait=False)\nready()\nrest()"
     assert program.terminated(text)[0] == -signal.SIGTERM
     assert program.newest() == {"a"}
 
@@ -219,7 +295,7 @@ signal.signal(signal.SIGTERM, handler)
 directory.watch(1000)
 write("a")
 ready()
-time.sleep(60)
+rest()
 """
     code, said = program.terminated(text)
     assert code == 7
@@ -238,7 +314,7 @@ def handler(number, frame):
 signal.signal(signal.SIGTERM, handler)
 write("a")
 ready()
-time.sleep(60)
+rest()
 """
     code, said = program.terminated(text)
     assert code == -signal.SIGTERM
@@ -248,7 +324,7 @@ time.sleep(60)
 
 def test_upload_that_takes_longer_than_the_grace_is_cut_off_and_told(program: Program) -> None:
     text = f"{ALONE}write('a')\ndirectory.upload()\nslow(60)\ndirectory.watch(1000)\nwrite('b')\nready()\n"
-    code, said = program.terminated(text + "time.sleep(60)", **{GRACE_VARIABLE: "0.3"})
+    code, said = program.terminated(text + "rest()", **{GRACE_VARIABLE: "0.3"})
     assert code == -signal.SIGTERM
     assert "not done within" in said
     assert program.newest() == {"a"}, "the newest snapshot is whole"
@@ -257,7 +333,7 @@ def test_upload_that_takes_longer_than_the_grace_is_cut_off_and_told(program: Pr
 
 
 def test_second_sigterm_ends_the_program_at_once(program: Program) -> None:
-    text = f"{ALONE}directory.watch(1000)\nslow(60)\nwrite('b')\nready()\ntime.sleep(60)"
+    text = f"{ALONE}directory.watch(1000)\nslow(60)\nwrite('b')\nready()\nrest()"
     process = program.start(text)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -340,7 +416,7 @@ assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 def test_kill_leaves_the_newest_snapshot_whole_and_the_next_start_sends_what_is_missing(program: Program) -> None:
     text = f"{ALONE}write('a')\ndirectory.upload()\nwrite('b')\nslow(0.3)\ndirectory.upload(wait=False)\nready()\n"
-    process = program.start(text + "time.sleep(60)")
+    process = program.start(text + "rest()")
     assert process.stdout is not None
     process.stdout.readline()
     process.kill()
