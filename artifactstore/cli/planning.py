@@ -23,7 +23,7 @@ from artifactstore.jobs.sync_plan import (
     parse_plan,
     serialize_plan,
 )
-from artifactstore.jobs.syncing import SyncRequest, apply_sync, plan_sync, record_job
+from artifactstore.jobs.syncing import SyncRequest, apply_sync, plan_sync
 from artifactstore.transfer.plan import ConflictStrategy
 
 _SHOWN_MOVES = 50
@@ -139,8 +139,6 @@ def apply(**given: Unpack[_ApplyArguments]) -> None:
     wanted = parse_plan(_read(given["plan"]), where=printable(given["plan"]))
     with open_with(given) as store, showing_progress() as progress:
         done = apply_sync(store, wanted, message=given["message"], progress=progress)
-        if done.upload is not None and done.upload.action == "committed" and done.upload.number == 1:
-            record_job(store, wanted.target.job_id)
     for notice in done.upload.notices if done.upload is not None else ():
         note(str(notice))
     if current().json:

@@ -32,7 +32,6 @@ from artifactstore.jobs.directory import open_syncable_directory
 from artifactstore.jobs.identity import check_job_text, identify
 from artifactstore.jobs.snapshots import Snapshot, list_snapshots, missing
 from artifactstore.jobs.sync_results import SnapshotDownload, SnapshotUpload, StateDifference
-from artifactstore.jobs.syncing import record_job
 from artifactstore.names import JobName
 from artifactstore.store import Store
 from artifactstore.transfer.found import Unmatched
@@ -191,8 +190,6 @@ def up(**given: Unpack[_UpArguments]) -> None:
     with open_with(given) as store, showing_progress() as progress:
         directory = open_syncable_directory(given["key"], given["directory"], job=job_id, store=store)
         done = directory.upload(options=options, progress=progress)
-        if done.action == "committed" and done.number == 1:
-            record_job(store, job_id)
     for notice in done.notices:
         note(str(notice))
     if current().json:

@@ -19,7 +19,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Literal, Self, overload
 
-from artifactstore.errors import NameNotFound, NotFound, SourceError, SourceNotFound, StoreNotFound, VersionDeleted
+from artifactstore.errors import (
+    ArtifactStoreError,
+    NameNotFound,
+    NotFound,
+    SourceError,
+    SourceNotFound,
+    StoreNotFound,
+    VersionDeleted,
+)
 from artifactstore.jobs.background import BACKGROUND, UploadHandle
 from artifactstore.jobs.retention import (
     RetentionResult,
@@ -37,7 +45,7 @@ from artifactstore.jobs.snapshots import (
     newest_version,
     snapshot_reference,
 )
-from artifactstore.jobs.sync_job import JobLike, StoreLike, SyncJob, sync_job
+from artifactstore.jobs.sync_job import JobLike, StoreLike, SyncJob, record_job, sync_job
 from artifactstore.jobs.sync_results import (
     SnapshotDownload,
     SnapshotUpload,
@@ -100,6 +108,7 @@ class SyncableDirectory:
         self._uploads = run.uploads
         self._job = run.open
         self._is_prepared = False
+        self._is_recorded = False
         self._closing = contextlib.ExitStack()
         self._made_from: tuple[VersionPin, ...] = ()
         self._upload_base: Reference | None = None
@@ -221,11 +230,22 @@ class SyncableDirectory:
             self._uploads.add(_mark(self._store, self._name, done.slot))
             if done.action == Action.COMMITTED.value:
                 apply_after_upload(self._store, self._name)
+                self._record_job()
         uploaded = self._uploaded(done)
         if not was_wiped or done.action == Action.UNCHANGED.value:
             return uploaded
         _log.warning("%s: %s", self._given, _ALL_GONE)
         return replace(uploaded, notices=(*uploaded.notices, Notice(b".", _ALL_GONE)))
+
+    def _record_job(self) -> None:
+        """Let people find the job by its first snapshot, where only its id was given and no program has begun it."""
+        if self._job is not None or self._is_recorded:
+            return
+        try:
+            record_job(self._store, self.job_id)
+            self._is_recorded = True
+        except ArtifactStoreError as error:
+            _log.warning("job %s could not be recorded, the next upload tries again: %s", self.job_id, error)
 
     def _is_wiped(self) -> bool:
         """Whether nothing is left of what the directory was last synced as: it was made anew."""

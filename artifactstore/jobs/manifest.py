@@ -1,6 +1,6 @@
 """What a job has, made and used: its manifest, read from the store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -8,7 +8,8 @@ from typing import Final
 from artifactstore.backend.protocol import Backend, CommonPrefix
 from artifactstore.catalog import Catalog
 from artifactstore.errors import InvalidName, NameNotFound, ObjectNotFound
-from artifactstore.jobs.listing import JobInfo, find_job
+from artifactstore.jobs.listing import JobInfo, info_of, job_not_found, read_processes
+from artifactstore.jobs.records import JobStatus
 from artifactstore.jobs.snapshots import DIRECTORY
 from artifactstore.keys import JobKeys
 from artifactstore.names import JobName, decode_job_text, job_name
@@ -55,6 +56,7 @@ class JobManifest:
     """Everything that a store knows of a job.
 
     Attributes:
+        job: Where no process of it was ever recorded, what its snapshots tell, with the attempt 0.
         things: What it keeps under keys of its own, by kind and key.
         made, used: Versions of artifacts, the oldest first. Hints: one that could not be written is missing.
     """
@@ -83,8 +85,14 @@ def job_manifest(store: Store, job_id: str) -> JobManifest:
         InvalidName: ``job_id`` can't be one.
         CorruptData, UnsupportedFormat: A record can't be read.
     """
-    job, keys, catalog = find_job(store, job_id), JobKeys(job_id), store.catalog
+    keys, catalog = JobKeys(job_id), store.catalog
     found = [(name, _versions(store, name)) for name in job_names(catalog.backend, job_id)]
+    processes = read_processes(catalog, job_id)
+    versions = [version for _, some in found for version in some]
+    if not processes and not versions:
+        raise job_not_found(catalog, job_id)
+    now = catalog.clock.now()
+    job = info_of(job_id, processes, now=now) if processes else _info_of_versions(job_id, versions)
     return JobManifest(
         job=job,
         things=tuple(
@@ -92,6 +100,26 @@ def job_manifest(store: Store, job_id: str) -> JobManifest:
         ),
         made=_job_versions(catalog, keys.made),
         used=_job_versions(catalog, keys.used),
+    )
+
+
+def _info_of_versions(job_id: str, versions: Sequence[VersionInfo]) -> JobInfo:
+    """What the snapshots of a job tell that no process was ever recorded of."""
+    versions = sorted(versions, key=lambda version: version.created)
+    first, last = versions[0], versions[-1]
+    return JobInfo(
+        id=job_id,
+        project="",
+        user=first.who,
+        host=first.host,
+        status=JobStatus.COMPLETED,
+        attempt=0,
+        begun=first.created,
+        ended=last.created,
+        beat=last.created,
+        processes=0,
+        source="",
+        error="",
     )
 
 

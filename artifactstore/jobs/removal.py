@@ -55,14 +55,14 @@ def remove_job(store: Store, job_id: str, *, force: bool = False, dry_run: bool 
     """
     catalog = store.catalog if dry_run else store.writable_catalog()
     processes = read_processes(catalog, job_id)
-    if not processes:
+    names = list(job_names(catalog.backend, job_id))
+    if not processes and not any(_remove(store, name, dry_run=True) for name in names):
         raise job_not_found(catalog, job_id)
-    info = info_of(job_id, processes, now=catalog.clock.now())
-    if info.status is JobStatus.RUNNING and not force:
+    info = info_of(job_id, processes, now=catalog.clock.now()) if processes else None
+    if info is not None and info.status is JobStatus.RUNNING and not force:
         raise JobRunning(f"job {job_id} is running, on {info.host}; it was seen at {info.beat}")
     if not dry_run:
         _put_removal(catalog, job_id)
-    names = list(job_names(catalog.backend, job_id))
     versions = [version for name in names for version in _remove(store, name, dry_run=dry_run)]
     if not dry_run:
         for name in names:

@@ -6,8 +6,12 @@ import weakref
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from artifactstore.jobs.identity import identify
 from artifactstore.jobs.job import current_job
-from artifactstore.jobs.running import Job
+from artifactstore.jobs.listing import read_processes
+from artifactstore.jobs.process import ProcessLog
+from artifactstore.jobs.records import ProcessState
+from artifactstore.jobs.running import Job, heartbeat_interval
 from artifactstore.store import Store, open_store
 
 StoreLike = Store | str | os.PathLike[str] | None
@@ -61,3 +65,18 @@ def sync_job(job: JobLike | str | None, store: StoreLike, closing: contextlib.Ex
         uploads=_UPLOADS.setdefault(run, set()),
         open=run if isinstance(run, Job) else None,
     )
+
+
+def record_job(store: Store, job_id: str) -> None:
+    """Let `list_jobs` know a job that no program has begun, now that something was uploaded for it: as one process
+    that has ended.
+
+    Raises:
+        ArtifactStoreError: It can't be recorded.
+    """
+    if read_processes(store.catalog, job_id):
+        return
+    catalog = store.writable_catalog()
+    log = ProcessLog(catalog.backend, catalog.clock, identify(job_id=job_id), interval_seconds=heartbeat_interval())
+    log.begin([])
+    log.end(ProcessState.COMPLETED)

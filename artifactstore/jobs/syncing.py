@@ -18,8 +18,6 @@ import msgspec
 from artifactstore.clock import timestamp
 from artifactstore.errors import NameNotFound, PlanOutdated
 from artifactstore.jobs.directory import SyncableDirectory, open_syncable_directory
-from artifactstore.jobs.job import job
-from artifactstore.jobs.listing import read_processes
 from artifactstore.jobs.snapshots import DIRECTORY, missing, newest_version, snapshot_reference
 from artifactstore.jobs.sync_plan import (
     Action,
@@ -144,13 +142,6 @@ def apply_sync(
         download=planning.download(seen.number, progress=progress) if down and seen is not None else None,
         upload=planning.upload(message, progress) if plan.direction.goes_up else None,
     )
-
-
-def record_job(store: Store, job_id: str) -> None:
-    """Let `list_jobs` know a job that no program has begun, now that something was uploaded for it."""
-    if not read_processes(store.catalog, job_id):
-        with job(job_id, store=store):
-            pass
 
 
 def request_of(plan: SyncPlan) -> SyncRequest:

@@ -11,9 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifactstore.errors import DownloadConflict, NameNotFound, PlanOutdated, SyncPlanError, UnsupportedFormat
+from artifactstore.errors import (
+    DownloadConflict,
+    JobNotFound,
+    NameNotFound,
+    PlanOutdated,
+    SyncPlanError,
+    UnsupportedFormat,
+)
 from artifactstore.jobs.directory import open_syncable_directory
-from artifactstore.jobs.listing import find_job
+from artifactstore.jobs.listing import find_job, list_jobs
+from artifactstore.jobs.manifest import job_manifest
+from artifactstore.jobs.records import JobStatus
+from artifactstore.jobs.removal import remove_job
 from artifactstore.jobs.sync_plan import (
     MAX_PARTS,
     Direction,
@@ -27,7 +37,8 @@ from artifactstore.jobs.sync_plan import (
     see_directory,
     serialize_plan,
 )
-from artifactstore.jobs.syncing import SyncRequest, apply_sync, plan_sync, record_job
+from artifactstore.jobs.syncing import SyncRequest, apply_sync, plan_sync
+from artifactstore.keys import JobKeys
 from artifactstore.manifest.model import Entry, EntryKind
 from artifactstore.store import ConflictStrategy, Store, open_store
 
@@ -418,9 +429,22 @@ def test_in_a_huge_directory_the_part_that_moved_is_named(world: World) -> None:
 
 
 def test_a_job_that_no_program_began_is_listed_once_it_has_something(world: World) -> None:
-    with pytest.raises(NameNotFound):
-        find_job(world.store, "42")
-    record_job(world.store, "42")
-    begun = find_job(world.store, "42").begun
-    record_job(world.store, "42")
-    assert (find_job(world.store, "42").begun, find_job(world.store, "42").processes) == (begun, 1)
+    found = find_job(world.store, "42")
+    assert (found.status, found.processes) == (JobStatus.COMPLETED, 1)
+    assert [info.id for info in list_jobs(world.store)] == ["42"]
+    world.write(world.there, {"a.txt": "2"})
+    world.upload("42", world.there)
+    assert find_job(world.store, "42") == found
+
+
+def test_a_job_of_which_no_process_was_ever_recorded_is_shown_and_removed(world: World) -> None:
+    keys = [info.key for info in world.store.catalog.backend.list(JobKeys("42").processes)]
+    for key in keys:
+        world.store.writable_catalog().backend.delete(key)
+    shown = job_manifest(world.store, "42")
+    assert (shown.job.status, shown.job.processes, shown.directories[0].key) == (JobStatus.COMPLETED, 0, "model")
+    assert len(remove_job(world.store, "42").versions) == 1
+    with pytest.raises(JobNotFound, match="was removed"):
+        job_manifest(world.store, "42")
+    with pytest.raises(JobNotFound, match="was removed"):
+        remove_job(world.store, "42")
