@@ -50,6 +50,7 @@ class TensorboardLogs:
             partial(BACKGROUND.submit, self._upload, of=(job.store.url, job.id, directory.key)),
             interval=interval,
             what=f"the TensorBoard logs in {directory}",
+            failed=job.note_failure,
         )
 
     def __str__(self) -> str:
@@ -117,7 +118,8 @@ def set_tensorboard_logdir(
     """Upload a directory of TensorBoard logs while the job works, and tag the job ``tensorboard``.
 
     It is uploaded every so often in the background, and once more when the job or the program ends, by an exception or
-    by SIGTERM, too. A job that was requeued begins with what it had uploaded; files that are here already stay.
+    by SIGTERM, too; if that last upload fails, the job has failed.
+    A job that was requeued begins with what it had uploaded; files that are here already stay.
 
     Args:
         path: Made if it is not there. The same one again is fine.

@@ -17,6 +17,7 @@ from artifactstore import (
     NameNotFound,
     PullOptions,
     Store,
+    create_syncable_directory,
     find_job,
     job,
     open_store,
@@ -115,6 +116,18 @@ class TestUploading:
             write_scalars(tmp_path / "logs", "loss", [1.0])
             raise KeyError
         assert len(list(list_snapshots(store, "7", KEY))) == 1
+
+    def test_a_last_upload_that_fails_fails_the_job_as_that_of_a_watched_directory_does(
+        self, store: Store, tmp_path: Path
+    ) -> None:
+        with job("logs", store=store):
+            os.rmdir(str(set_tensorboard_logdir("logs")))
+        with job("watch", store=store):
+            directory = create_syncable_directory("model", "model")
+            directory.watch()
+            os.rmdir("model")
+        ends = [(info.status, info.error) for info in (find_job(store, "logs"), find_job(store, "watch"))]
+        assert ends == [("failed", "SourceNotFound")] * 2
 
     def test_it_is_uploaded_every_so_often(self, store: Store, tmp_path: Path) -> None:
         with job("7", store=store):
