@@ -232,3 +232,9 @@ def test_the_rule_about_yaml_sees_what_it_should(
     bad.write_text(code)
     with pytest.raises(AssertionError):
         test_yaml_is_read_in_one_module_and_by_what_builds_nothing(bad)
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """pytest imports them by name: the second would be taken for the first."""
+    names = [path.name for path in pathlib.Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
