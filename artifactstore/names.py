@@ -284,6 +284,19 @@ def parse_reference(text: str) -> Reference:
     return Reference(name=Name(text[:at]), version=version, path=_inside(text, inside))
 
 
+def version_title(version: str) -> str:
+    """What people call a version: ``model@3 of job 42`` where a job keeps it under a key, else as it is."""
+    name, colon, number = version.rpartition(":v")
+    if not colon or not name.startswith(f"{JOBS}/"):
+        return version
+    try:
+        kept = JobName(name)
+    except InvalidName:
+        return version
+    kind = "" if kept.kind == "dir" else f"{kept.kind} "
+    return f"{kind}{kept.key}@{number} of job {kept.job_id}"
+
+
 def as_name(name: str | Name) -> Name:
     """A name, given as text or as what it is.
 

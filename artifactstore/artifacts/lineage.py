@@ -126,7 +126,7 @@ class LineageGraph:
 
 def lineage(
     store: Store,
-    reference: str,
+    reference: str | Reference,
     *,
     depth: int = DEFAULT_DEPTH,
     direction: LineageDirection = LineageDirection.BOTH,

@@ -18,6 +18,7 @@ from artifactstore.artifacts.lineage import (
     NodeKind,
     NodeState,
 )
+from artifactstore.names import version_title
 
 _LONGEST_LABEL: Final = 200
 _MERMAID_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 /:-.,()")
@@ -102,7 +103,7 @@ class _Tree:
 
 
 def _title(node: LineageNode) -> str:
-    return f"job {_short(node.job)}" if node.kind is NodeKind.JOB else _short(node.version)
+    return f"job {_short(node.job)}" if node.kind is NodeKind.JOB else _short(version_title(node.version))
 
 
 def _remarks(node: LineageNode) -> str:
@@ -142,6 +143,7 @@ def _node_fields(node: LineageNode) -> dict[str, object]:
         "key": node.key,
         "kind": node.kind.value,
         "version": node.version,
+        "title": version_title(node.version),
         "state": node.state.value,
         "tx": node.tx,
         "content_digest": node.content_digest,

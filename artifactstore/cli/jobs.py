@@ -30,6 +30,7 @@ from artifactstore.jobs.manifest import JobManifest, JobThing, JobVersion, job_m
 from artifactstore.jobs.records import JobStatus
 from artifactstore.jobs.removal import remove_job
 from artifactstore.jobs.states import Process
+from artifactstore.names import version_title
 from artifactstore.store import Store
 
 _COLORS = {
@@ -177,7 +178,7 @@ def _thing_row(thing: JobThing) -> Sequence[str]:
 
 
 def _version_row(version: JobVersion) -> Sequence[str]:
-    return (printable(version.version), short_date(version.created), version.content_digest[:12])
+    return (printable(version_title(version.version)), short_date(version.created), version.content_digest[:12])
 
 
 def _process_row(process: Process) -> Sequence[str]:

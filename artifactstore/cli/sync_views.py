@@ -10,6 +10,7 @@ from artifactstore.jobs.manifest import JobThing, JobVersion
 from artifactstore.jobs.snapshots import Snapshot
 from artifactstore.jobs.states import Process
 from artifactstore.jobs.sync_results import SnapshotDownload, SnapshotUpload, StateDifference
+from artifactstore.names import version_title
 
 
 def upload_fields(done: SnapshotUpload) -> dict[str, object]:
@@ -141,6 +142,7 @@ def job_version_fields(version: JobVersion) -> dict[str, object]:
     """A version that a job made or used (``jobs show``)."""
     return {
         "version": version.version,
+        "title": json_text(version_title(version.version)),
         "tx": version.tx,
         "content_digest": version.content_digest,
         "created": version.created,

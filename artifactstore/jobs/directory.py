@@ -43,6 +43,7 @@ from artifactstore.jobs.snapshots import (
     list_snapshots,
     missing,
     newest_version,
+    note_use,
     snapshot_reference,
 )
 from artifactstore.jobs.sync_job import JobLike, StoreLike, SyncJob, record_job, sync_job
@@ -436,6 +437,8 @@ class SyncableDirectory:
             return
         self._knows_origin = True
         if reference.name != self._name:
+            if self._made_from != (pin,):
+                note_use(self._store, reference, self.job_id)
             self._made_from = (pin,)
             self._upload_base = reference
 

@@ -3,6 +3,7 @@
 A snapshot is a version of a `names.job_name`, and `key@3` is how people write the third one.
 """
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from artifactstore.backend.protocol import Backend, CommonPrefix
-from artifactstore.errors import InvalidName, JobNotFound, NameNotFound, NotFound, VersionDeleted
+from artifactstore.errors import ArtifactStoreError, InvalidName, JobNotFound, NameNotFound, NotFound, VersionDeleted
 from artifactstore.keys import JOB_RECORDS, NAMES
 from artifactstore.names import JOBS, JobName, Latest, Reference, Slot, decode_job_text, job_name
 from artifactstore.results import VersionInfo
@@ -93,6 +94,13 @@ def newest_version(store: Store, name: JobName) -> Version | None:
         return resolve(store.catalog.backend, name, Latest())
     except (NameNotFound, VersionDeleted):
         return None
+
+
+def note_use(store: Store, reference: Reference, job_id: str) -> None:
+    """Record that a job began from a snapshot of another one, for its manifest and for lineage. A note: what fails (a
+    store that is only read, too) is left out."""
+    with contextlib.suppress(ArtifactStoreError):
+        store.record_use(reference, by=job_id)
 
 
 def source_jobs(pins: Iterable[VersionPin]) -> tuple[str, ...]:

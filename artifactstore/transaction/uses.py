@@ -16,7 +16,7 @@ from artifactstore.clock import Clock, timestamp
 from artifactstore.digest import USER_CONTEXT, Digest, digest_of
 from artifactstore.errors import BackendError, InvalidName, ObjectExists
 from artifactstore.keys import JobKeys, NameKeys, TxId
-from artifactstore.names import JobName, Name, Slot, encode_job_text, parse_whole
+from artifactstore.names import JOBS, JobName, Name, Slot, encode_job_text, parse_version, parse_whole
 from artifactstore.transaction.conditional import Won, put_once
 from artifactstore.transaction.records import (
     NOBODY,
@@ -62,6 +62,10 @@ def job_user(job: str) -> Digest:
 def pinned_place(pin: VersionPin) -> tuple[Name, int] | None:
     """Name and slot of a pin; None where its text is no version (it may come from anywhere)."""
     try:
+        name, _, slot = pin.version.rpartition(":v")
+        if name.startswith(f"{JOBS}/"):
+            version = parse_version(f"v{slot}")
+            return (JobName(name), version.number) if isinstance(version, Slot) else None
         reference = parse_whole(pin.version)
     except InvalidName:
         return None

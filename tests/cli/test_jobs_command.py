@@ -8,7 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import artifactstore
+from artifactstore.artifacts.lineage import lineage
+from artifactstore.artifacts.lineage_pictures import lineage_fields, lineage_text
 from artifactstore.cli.main import program
+from artifactstore.names import Latest, Reference, job_name
 from artifactstore.schedulers import JOB_VARIABLES
 
 
@@ -99,6 +102,21 @@ def test_show_has_directories_versions_made_and_used_and_processes(cli: Cli) -> 
     shown = cli("jobs", "show", "good").stdout
     for part in ("status   completed", "directories\nmodel@1", "models/resnet:v1", "used\ndata:v1", "processes\n"):
         assert part in shown
+
+
+def test_show_and_lineage_tell_where_a_directory_came_from(cli: Cli) -> None:
+    with artifactstore.open_store() as store, artifactstore.job("next", store=store):
+        artifactstore.create_syncable_directory("model", "to", "good").upload()
+    (used,) = cli.json("jobs", "show", "next")["used"]
+    assert (used["version"], used["title"]) == (".jobs/good/dir/model:v1", "model@1 of job good")
+    assert "used\nmodel@1 of job good" in cli("jobs", "show", "next").stdout
+    with artifactstore.open_store() as store:
+        graph = lineage(store, Reference(name=job_name("good", "dir", "model"), version=Latest()))
+    assert lineage_text(graph).splitlines()[0] == "model@1 of job good, by job good"
+    assert "job next" in lineage_text(graph)
+    assert "model@1 of job next, by job next" in lineage_text(graph)
+    fields: Any = lineage_fields(graph)["nodes"]
+    assert "model@1 of job next" in [node["title"] for node in fields if "title" in node]
 
 
 def test_show_says_why_a_job_failed(cli: Cli) -> None:

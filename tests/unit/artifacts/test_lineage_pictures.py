@@ -169,6 +169,7 @@ def test_json_has_nodes_and_edges() -> None:
         "key": "model:v3",
         "kind": "version",
         "version": "model:v3",
+        "title": "model:v3",
         "state": "live",
         "tx": "1" * 32,
         "content_digest": "ab" * 32,
