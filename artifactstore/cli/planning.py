@@ -25,6 +25,7 @@ from artifactstore.jobs.sync_plan import (
 )
 from artifactstore.jobs.syncing import SyncRequest, apply_sync, plan_sync
 from artifactstore.transfer.plan import ConflictStrategy
+from artifactstore.transfer.provenance import author
 
 _SHOWN_MOVES = 50
 
@@ -137,6 +138,7 @@ def apply(**given: Unpack[_ApplyArguments]) -> None:
     If a job has another snapshot by now, or the directory other content, that is said, and nothing is written.
     """
     wanted = parse_plan(_read(given["plan"]), where=printable(given["plan"]))
+    _say_what_is_meant(wanted)
     with open_with(given) as store, showing_progress() as progress:
         done = apply_sync(store, wanted, message=given["message"], progress=progress)
     for notice in done.upload.notices if done.upload is not None else ():
@@ -152,6 +154,19 @@ def apply(**given: Unpack[_ApplyArguments]) -> None:
             show_download(done.download, wanted.directory)
         if done.upload is not None:
             say(upload_line(done.upload))
+
+
+def _say_what_is_meant(wanted: SyncPlan) -> None:
+    """What of the plan is obeyed, before anything is done: it may come from anywhere."""
+    here = author().host
+    if wanted.host != here:
+        there = wanted.host or "another machine"
+        note(f"the plan was made on {there}, and this is {here}: the directory is this one's")
+    if current().json or current().quiet:
+        return
+    down = f", down from job {wanted.source.job_id}" if wanted.direction.goes_down else ""
+    up = f", up to job {wanted.target.job_id}" if wanted.direction.goes_up else ""
+    say(printable(f"directory {wanted.directory}, key {wanted.key}{down}{up}"))
 
 
 def _read(path: str) -> bytes:

@@ -14,8 +14,10 @@ A JSON document, so that it can be looked at, kept, and applied later if nothing
 
 It is bound to what it saw by digests, and its size is that of the list of changes: `local.parts` has at most a
 thousand rows, one for each path, or each directory, or each name at the top, whichever are few enough.
-Nothing in it is obeyed: applying makes the plan again from what was asked, and compares. So its paths are only ever
-compared with others; they are checked all the same. A path is text; what is not UTF-8 or can't be printed, and
+Of it is obeyed what was asked: the key, the directory, the jobs, the direction and the options. What would move is not:
+applying makes that again from what was asked, and compares. So the paths in `down` and `up` are only ever compared with
+others; they are checked all the same. Who applies plans of others has to look at the directory first.
+A path is text; what is not UTF-8 or can't be printed, and
 `%`, is percent-encoded.
 This module turns text into values and back, and compares. It does no I/O.
 """

@@ -4,13 +4,15 @@
     print(plan.down, plan.up)
     apply_sync(store, plan)
 
-Applying makes the plan again from what was asked, and compares: what a document says is never obeyed
-(`artifactstore.jobs.sync_plan`). In between, the rule for conflicts guards local edits as ever.
+Applying takes from the document what was asked (directory, key, jobs, options), makes the plan again, and compares: the
+moves that it lists are never obeyed (`artifactstore.jobs.sync_plan`). In between, the rule for conflicts guards local
+edits as ever. The target is looked at once more right before the upload begins. What another process commits to it
+from then until this upload has committed is not refused: both are snapshots, and a notice of the upload says so.
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -18,7 +20,7 @@ import msgspec
 from artifactstore.clock import timestamp
 from artifactstore.errors import NameNotFound, PlanOutdated
 from artifactstore.jobs.directory import SyncableDirectory, open_syncable_directory
-from artifactstore.jobs.snapshots import DIRECTORY, missing, newest_version, snapshot_reference
+from artifactstore.jobs.snapshots import DIRECTORY, list_snapshots, missing, newest_version, snapshot_reference
 from artifactstore.jobs.sync_plan import (
     Action,
     Direction,
@@ -39,7 +41,7 @@ from artifactstore.manifest.model import Entry, EntryKind
 from artifactstore.manifest.paths import path_sort_key
 from artifactstore.names import job_name
 from artifactstore.store import Store
-from artifactstore.transfer.found import Unmatched
+from artifactstore.transfer.found import Notice, Unmatched
 from artifactstore.transfer.plan import PullOptions
 from artifactstore.transfer.planner import directories_of
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
@@ -140,7 +142,7 @@ def apply_sync(
     down = plan.direction.goes_down and seen is not None
     return SyncResult(
         download=planning.download(seen.number, progress=progress) if down and seen is not None else None,
-        upload=planning.upload(message, progress) if plan.direction.goes_up else None,
+        upload=planning.upload(plan.target, message, progress) if plan.direction.goes_up else None,
     )
 
 
@@ -282,13 +284,33 @@ class _Planning:
         reference = snapshot_reference(target.job_id, self._request.key, target.snapshot.number)
         yield from (entry for entry in self._store.files(reference) if self._selection.takes_entry(entry))
 
-    def upload(self, message: str, progress: Progress) -> SnapshotUpload:
+    def upload(self, seen: SeenJob, message: str, progress: Progress) -> SnapshotUpload:
+        """Upload, if the target has what was ``seen`` still."""
+        now = self.seen_target()
+        if now != seen:
+            newest = f"{self._request.key}@{now.snapshot.number}" if now.snapshot is not None else "no snapshot"
+            error = PlanOutdated(f"job {seen.job_id} has {newest} now, since the plan was compared", side="target")
+            if self._request.direction.goes_down:
+                error.data_safe = "What was to come down is here; nothing was uploaded."
+            raise error
         options = PushOptions(
             include=self._request.options.include,
             exclude=self._request.options.exclude,
             unmatched=Unmatched.KEPT,
         )
-        return self._directory().upload(message=message, options=options, progress=progress)
+        done = self._directory().upload(message=message, options=options, progress=progress)
+        late = self._came_between(seen, done)
+        return replace(done, notices=(*done.notices, late)) if late is not None else done
+
+    def _came_between(self, seen: SeenJob, done: SnapshotUpload) -> Notice | None:
+        """What to say of a snapshot that was committed while this one was uploaded."""
+        before = seen.snapshot.number if seen.snapshot is not None else 0
+        if done.action != "committed" or done.number is None or done.number <= before + 1:
+            return None
+        between = [s for s in list_snapshots(self._store, seen.job_id, self._request.key) if s.number < done.number]
+        if not between or between[0].number <= before:
+            return None
+        return Notice(b".", f"{between[0]} came in meanwhile, and the plan did not know it: its changes may not be in")
 
 
 def _landings(path: bytes, beside: Mapping[bytes, bytes]) -> Iterator[bytes]:

@@ -255,6 +255,19 @@ def test_a_plan_is_shown_kept_and_applied(cli: Cli, monkeypatch: pytest.MonkeyPa
     assert [job["id"] for job in cli.json("jobs")["items"]] == ["43", "42"]
 
 
+def test_apply_says_first_what_it_is_about_and_on_which_machine_the_plan_was_made(cli: Cli) -> None:
+    write("here", {"mine": "1"})
+    cli("sync", "plan", "model", "here", "--job", "42", "--out", "plan.json")
+    made = json.loads(Path("plan.json").read_text())
+    Path("plan.json").write_text(json.dumps({**made, "host": "elsewhere"}))
+    done = cli("sync", "apply", "plan.json")
+    where = Path("here").absolute()
+    assert done.stdout.startswith(f"directory {where}, key model, down from job 42, up to job 42\n")
+    assert "the plan was made on elsewhere" in done.stderr
+    cli("sync", "plan", "model", "here", "--job", "42", "--out", "plan.json")
+    assert "was made on" not in cli("sync", "apply", "plan.json").stderr
+
+
 def test_the_json_of_a_plan_is_a_plan(cli: Cli) -> None:
     write("here", {"mine": "1"})
     Path("plan.json").write_text(cli("sync", "plan", "model", "here", "--job", "42", "--json").stdout)

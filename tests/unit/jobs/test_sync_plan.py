@@ -19,7 +19,7 @@ from artifactstore.errors import (
     SyncPlanError,
     UnsupportedFormat,
 )
-from artifactstore.jobs.directory import open_syncable_directory
+from artifactstore.jobs.directory import SyncableDirectory, open_syncable_directory
 from artifactstore.jobs.listing import find_job, list_jobs
 from artifactstore.jobs.manifest import job_manifest
 from artifactstore.jobs.records import JobStatus
@@ -37,6 +37,7 @@ from artifactstore.jobs.sync_plan import (
     see_directory,
     serialize_plan,
 )
+from artifactstore.jobs.sync_results import SnapshotDownload
 from artifactstore.jobs.syncing import SyncRequest, apply_sync, plan_sync
 from artifactstore.keys import JobKeys
 from artifactstore.manifest.model import Entry, EntryKind
@@ -305,6 +306,43 @@ def test_an_applied_plan_is_refused_the_second_time(world: World) -> None:
     plan = world.plan()
     world.apply(plan)
     world.outdated(plan)
+
+
+def test_a_snapshot_of_the_target_that_comes_during_the_download_keeps_the_upload_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_sides_move(world)
+    plan, download = world.plan(), SyncableDirectory.download
+
+    def slow(self: SyncableDirectory, **given: Any) -> SnapshotDownload:
+        done = download(self, **given)
+        if not given["options"].dry_run:
+            world.upload("43", world.there)
+        return done
+
+    monkeypatch.setattr(SyncableDirectory, "download", slow)
+    with pytest.raises(PlanOutdated) as caught:
+        world.apply(plan)
+    assert caught.value.side == "target"
+    assert "nothing was uploaded" in caught.value.data_safe
+    assert len(world.numbers("43")) == 1
+
+
+def test_a_snapshot_of_the_target_that_comes_during_the_upload_is_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_sides_move(world)
+    plan, upload = world.plan(), SyncableDirectory.upload
+
+    def slow(self: SyncableDirectory, **given: Any) -> Any:
+        monkeypatch.undo()
+        world.upload("43", world.there)
+        return upload(self, **given)
+
+    monkeypatch.setattr(SyncableDirectory, "upload", slow)
+    done = apply_sync(world.store, plan).upload
+    assert done is not None
+    assert "model@1 came in meanwhile" in str(done.notices[-1])
 
 
 # -- the document --------------------------------------------------------------------------------------
