@@ -2,6 +2,9 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Unpack
 
 import click
@@ -13,7 +16,9 @@ from artifactstore.cli.output import human_bytes, print_json, printable, say
 from artifactstore.cli.session import note, open_current, showing_progress
 from artifactstore.cli.sync import DownOptions, down_options, known_job, parse_source, show_download, upload_line
 from artifactstore.cli.sync_views import download_fields, upload_fields
-from artifactstore.errors import SyncPlanError
+from artifactstore.errors import NameNotFound, SyncPlanError
+from artifactstore.jobs.listing import read_processes
+from artifactstore.jobs.snapshots import list_keys, missing
 from artifactstore.jobs.sync_plan import (
     MAX_PLAN_BYTES,
     Direction,
@@ -24,15 +29,18 @@ from artifactstore.jobs.sync_plan import (
     serialize_plan,
 )
 from artifactstore.jobs.syncing import SyncRequest, apply_sync, plan_sync
+from artifactstore.store import Store
 from artifactstore.transfer.plan import ConflictStrategy
 from artifactstore.transfer.provenance import author
 
 _SHOWN_MOVES = 50
+_MISSING_OK = "With --missing-ok the plan only goes up."
 
 
 class _PlanArguments(DownOptions):
     key: str
     directory: str
+    missing_ok: bool
     direction: str
     out: str | None
 
@@ -53,6 +61,7 @@ class _ApplyArguments(Effort):
     show_default=True,
     help="What may move: from the job, to the current job, or first down and then up.",
 )
+@click.option("--missing-ok", is_flag=True, help="Nothing under --job yet is fine: then it only goes up.")
 @click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Keep the plan, for `sync apply`.")
 def plan(**given: Unpack[_PlanArguments]) -> None:
     """Show what would move, and keep it for `sync apply`.
@@ -77,7 +86,11 @@ def plan(**given: Unpack[_PlanArguments]) -> None:
         ),
     )
     with open_current() as store, showing_progress() as progress:
-        made = plan_sync(store, request, progress=progress)
+        planned = partial(plan_sync, store, progress=progress)
+        made = _plan(store, request, planned, is_named=given["job"] is not None, missing_ok=given["missing_ok"])
+        new = made.target.job_id if made.direction.goes_up and _is_new(store, made) else ""
+    if new and not current().json:
+        note(f"job {new} is new: the store knows nothing of it yet")
     if given["out"] is not None:
         _write(given["out"], serialize_plan(made))
     if current().json:
@@ -88,6 +101,34 @@ def plan(**given: Unpack[_PlanArguments]) -> None:
         _show(made)
         if given["out"] is None:
             note("--out FILE keeps the plan, and `artifactstore sync apply FILE` does what it says")
+
+
+def _plan(
+    store: Store, request: SyncRequest, planned: Callable[[SyncRequest], SyncPlan], *, is_named: bool, missing_ok: bool
+) -> SyncPlan:
+    """The plan. Where the job that was named has nothing to bring, that is an error, as of `sync down`."""
+    source, goes_down = request.source_job_id, request.direction.goes_down
+    try:
+        made = planned(request)
+        if not (is_named and goes_down and made.source.snapshot is None) or missing_ok:
+            return made
+    except NameNotFound as error:
+        if request.snapshot is not None or not goes_down:
+            raise
+        if not missing_ok or not request.direction.goes_up:
+            raise missing(
+                store, source, request.key, or_else=_MISSING_OK if request.direction.goes_up else ""
+            ) from error
+        note(f"job {source} has nothing under the key {request.key} yet: nothing comes down")
+        up = replace(request, source_job_id=request.target_job_id, direction=Direction.UP)
+        return planned(up)
+    raise missing(store, source, request.key, or_else=_MISSING_OK)
+
+
+def _is_new(store: Store, made: SyncPlan) -> bool:
+    """Whether the target is no job yet: no program began it, and nothing is kept for it."""
+    job_id = made.target.job_id
+    return made.target.snapshot is None and not list_keys(store, job_id) and not read_processes(store.catalog, job_id)
 
 
 def _show(made: SyncPlan) -> None:
@@ -176,4 +217,3 @@ def _read(path: str) -> bytes:
     except OSError as error:
         what = f"the plan can't be read: {error.strerror or error}"
         raise SyncPlanError(what, where=path, next_step="Check the path.") from error
-

@@ -312,3 +312,25 @@ def test_the_summaries_in_the_list_are_those_of_the_commands(cli: Cli, name: str
         assert found is not None
         assert (found.help or "").split("\n")[0] == group.table[command].summary  # type: ignore[attr-defined]
         assert command in cli(name, "--help").stdout
+
+
+def test_a_plan_for_a_job_that_is_not_there_is_an_error_as_of_down(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        error = cli.refused("sync", "plan", "model", "run", "--job", "421", code=3)
+        assert error["kind"] == "JobNotFound"
+        assert "'42'" in error["next_step"]
+        assert "--missing-ok" in error["next_step"]
+        monkeypatch.setenv("ARTIFACTSTORE_JOB_ID", "42")  # a source that is not there, for a job that is
+    made = cli.json("sync", "plan", "model", "run", "--job", "421", "--missing-ok")
+    assert (made["direction"], made["target"]["job_id"]) == ("up", "42")
+
+
+def test_a_plan_says_that_its_target_is_a_new_job(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "job 421 is new" in cli("sync", "plan", "model", "run", "--job", "421", "--missing-ok").stderr
+    assert "job 421 is new" in cli("sync", "plan", "model", "run", "--job", "421", "--direction", "up").stderr
+    assert "is new" not in cli("sync", "plan", "model", "run", "--job", "42").stderr
+    monkeypatch.setenv("ARTIFACTSTORE_JOB_ID", "43")
+    assert "job 43 is new" in cli("sync", "plan", "model", "run", "--job", "42").stderr
+    assert "job 43 is new" not in cli("sync", "plan", "model", "run", "--job", "42", "--json").stderr
