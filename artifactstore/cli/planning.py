@@ -1,6 +1,7 @@
 """``sync plan`` and ``sync apply``."""
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -212,7 +213,10 @@ def _say_what_is_meant(wanted: SyncPlan) -> None:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        # Not waiting for who writes into a pipe; a device might never end.
+        with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SyncPlanError("it is no file, and a plan is one", where=path, next_step="Check the path.")
             return file.read(MAX_PLAN_BYTES + 1)
     except OSError as error:
         what = f"the plan can't be read: {error.strerror or error}"

@@ -1,6 +1,7 @@
 """``sync`` on the command line."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -334,3 +335,17 @@ def test_a_plan_says_that_its_target_is_a_new_job(cli: Cli, monkeypatch: pytest.
     monkeypatch.setenv("ARTIFACTSTORE_JOB_ID", "43")
     assert "job 43 is new" in cli("sync", "plan", "model", "run", "--job", "42").stderr
     assert "job 43 is new" not in cli("sync", "plan", "model", "run", "--job", "42", "--json").stderr
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a directory"])
+def test_only_a_file_is_read_as_a_plan(cli: Cli, kind: str) -> None:
+    os.mkfifo("a pipe")
+    os.symlink("/dev/zero", "a device")
+    os.mkdir("a directory")
+    assert cli.refused("sync", "apply", kind, code=2)["kind"] == "SyncPlanError"
+
+
+def test_a_plan_may_be_a_link_to_a_file(cli: Cli) -> None:
+    cli("sync", "plan", "model", "run", "--job", "42", "--out", "plan.json")
+    os.symlink("plan.json", "link")
+    cli("sync", "apply", "link")
