@@ -1,7 +1,7 @@
 """``jobs``, ``jobs show`` and ``jobs rm``."""
 
 from collections.abc import Iterator, Sequence
-from itertools import dropwhile, islice
+from itertools import chain, dropwhile, islice
 from typing import Any
 
 import click
@@ -67,8 +67,17 @@ def _list(project: str | None, status: str | None, limit: int | None, after: str
             asked = {"project": project, "status": status}
             print_json_items("jobs", asked, map(job_fields, page), closing=page.closing)
         else:
-            print_table(map(_row, page), header=_HEADER, right=frozenset({7}))
+            rows = map(_row, page)
+            first = next(rows, None)
+            print_table(rows if first is None else chain([first], rows), header=_HEADER, right=frozenset({7}))
             page.say_next()
+            if first is None:
+                note(_none_found(project, status, after))
+
+
+def _none_found(project: str | None, status: str | None, after: str) -> str:
+    of = f" of project {project}" if project is not None else ""
+    return f"no jobs{f' that are {status}' if status is not None else ''}{of}{f' after {after}' if after else ''}"
 
 
 def _jobs(store: Store, project: str | None, status: str | None, after: str) -> Iterator[JobInfo]:

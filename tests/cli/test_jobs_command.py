@@ -73,6 +73,14 @@ def test_jobs_are_chosen_by_project_and_status(cli: Cli) -> None:
     assert cli.refused("jobs", "--status", "gone", code=2)["kind"] == "UsageError"
 
 
+def test_a_list_without_jobs_says_so(cli: Cli) -> None:
+    found = cli("jobs", "--project", "visoin", "--status", "failed")
+    assert (found.stdout, found.stderr) == ("", "note: no jobs that are failed of project visoin\n")
+    assert cli("jobs", "--project", "visoin", "--quiet").stderr == ""
+    assert cli("jobs", "--project", "visoin", "--json").stderr == ""
+    assert cli("jobs").stderr == ""
+
+
 def test_jobs_go_page_by_page(cli: Cli) -> None:
     first = cli.json("jobs", "--limit", "1")
     assert ([job["id"] for job in first["items"]], first["next"]) == (["bad"], "bad")
