@@ -16,19 +16,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Final, Literal, Self, overload
 
 from artifactstore.errors import (
     ArtifactStoreError,
     NameNotFound,
     NotFound,
-    SourceError,
-    SourceNotFound,
     StoreNotFound,
     VersionDeleted,
 )
 from artifactstore.jobs.background import BACKGROUND, UploadHandle
+from artifactstore.jobs.local_directory import Landmark, check_source, holds_anything, remove_empty
 from artifactstore.jobs.retention import (
     RetentionResult,
     apply_after_upload,
@@ -50,13 +48,11 @@ from artifactstore.jobs.sync_job import JobLike, StoreLike, SyncJob, record_job,
 from artifactstore.jobs.sync_results import (
     SnapshotDownload,
     SnapshotUpload,
-    StateDifference,
     SyncStatus,
-    difference_of,
     nothing_new,
 )
+from artifactstore.jobs.sync_status import compare_with_states
 from artifactstore.jobs.watch import Watch
-from artifactstore.manifest.diff import Change
 from artifactstore.names import JobName, Latest, Reference, Slot, VersionSelector, job_name
 from artifactstore.store import Store
 from artifactstore.transaction.expiry import Ttl
@@ -69,7 +65,6 @@ from artifactstore.transfer.found import Growth, Notice
 from artifactstore.transfer.plan import ConflictStrategy, PullOptions, SyncBase
 from artifactstore.transfer.progress import NULL_PROGRESS, Progress
 from artifactstore.transfer.push import PushOptions, PushResult
-from artifactstore.transfer.synced import is_wiped
 
 _log = logging.getLogger(__name__)
 _TEMPORARY: Final = "artifactstore-sync-"
@@ -114,7 +109,7 @@ class SyncableDirectory:
         self._made_from: tuple[VersionPin, ...] = ()
         self._upload_base: Reference | None = None
         self._knows_origin = False
-        self._landmark = b""
+        self._landmark = Landmark(self._path)
 
     def __str__(self) -> str:
         """The path as it was given."""
@@ -210,9 +205,9 @@ class SyncableDirectory:
         return self._store.url, self._name.text, self._path
 
     def _upload_now(self, *, message: str, options: PushOptions, progress: Progress) -> SnapshotUpload:
-        self._check_source()
+        check_source(self._path, self._given)
         self._recall_origin()
-        was_wiped = self._is_wiped()
+        was_wiped = self._landmark.is_lost(self._store)
         done = self._store.push(
             self._path,
             self._name,
@@ -247,15 +242,6 @@ class SyncableDirectory:
             self._is_recorded = True
         except ArtifactStoreError as error:
             _log.warning("job %s could not be recorded, the next upload tries again: %s", self.job_id, error)
-
-    def _is_wiped(self) -> bool:
-        """Whether nothing is left of what the directory was last synced as: it was made anew."""
-        if self._landmark and os.path.lexists(self._landmark):
-            return False  # was in the last state, and still is: that has not to be read each time
-        here = _Here(os.fsencode(self._path))
-        gone = is_wiped(self._store.synced_entries(self._path), here)
-        self._landmark = here.found
-        return gone
 
     def watch(
         self, interval: Ttl = 30.0, *, message: str = "", options: PushOptions = WATCHED
@@ -310,16 +296,6 @@ class SyncableDirectory:
             if last is not None and last.name != self._name and isinstance(last.name, JobName) and not last.path:
                 self._made_from = (self._store.resolve(last, allow_expired=True),)
                 self._upload_base = last
-
-    def _check_source(self) -> None:
-        if not os.path.lexists(self._path):
-            raise SourceNotFound(
-                f"there is no directory {self._given} to upload",
-                where=self._path,
-                next_step="Make it, or create the syncable directory again: that brings back what was uploaded.",
-            )
-        if not os.path.isdir(self._path):
-            raise SourceError(f"{self._given} is no directory, and only directories are synced", where=self._path)
 
     def _uploaded(self, done: PushResult) -> SnapshotUpload:
         return SnapshotUpload(
@@ -383,7 +359,7 @@ class SyncableDirectory:
     def _holds_work_on_source(self) -> bool:
         """Whether what was last synced here is what this job made out of its source."""
         last = self._store.last_synced(self._path) if self._source is not None else None
-        return last is not None and last.name == self._name and not self._is_wiped()
+        return last is not None and last.name == self._name and not self._landmark.is_lost(self._store)
 
     def _pull_news(self, name: JobName, options: PullOptions, progress: Progress) -> SnapshotDownload:
         newest = newest_version(self._store, name)
@@ -421,11 +397,11 @@ class SyncableDirectory:
         stay. None where a pull has to look.
         """
         last = self._store.last_synced(self._path)
-        if last is None or last.name != reference.name or last.path or not _holds_anything(self._path):
+        if last is None or last.name != reference.name or last.path or not holds_anything(self._path):
             return None
         if options.delete or options.paths or options.strategy is ConflictStrategy.REPLACE:
             return None
-        if reference.version not in (Latest(), last.version) or self._is_wiped():
+        if reference.version not in (Latest(), last.version) or self._landmark.is_lost(self._store):
             return None
         backend = self._store.catalog.backend
         found = resolve(backend, reference.name, reference.version)
@@ -479,7 +455,9 @@ class SyncableDirectory:
     def _goes_on_here(self, source: JobName) -> bool:
         """Whether the directory was last synced as what this job made out of its source: that is not undone."""
         last = self._store.last_synced(self._path)
-        if last is None or last.name != self._name or not _holds_anything(self._path) or self._is_wiped():
+        if last is None or last.name != self._name or not holds_anything(self._path):
+            return False
+        if self._landmark.is_lost(self._store):
             return False
         try:
             made = resolve(self._store.catalog.backend, self._name, last.version)
@@ -512,34 +490,8 @@ class SyncableDirectory:
         Raises:
             SourceNotFound, SourceError: There is no such directory.
         """
-        self._check_source()
-        last, since_last = self._since_last_sync()
-        compared = {last: since_last.changes} if last is not None else {}
-        newest = self._against_newest(self._name, compared)
-        source = self._against_newest(self._source, compared) if self._source is not None else StateDifference()
-        return SyncStatus(directory=self._given, last_sync=since_last, job=newest, source=source)
-
-    def _since_last_sync(self) -> tuple[Reference | None, StateDifference]:
-        last = self._store.last_synced(self._path)
-        if last is None:
-            return None, StateDifference()
-        try:
-            changes = tuple(self._store.status(self._path).changes)
-        except NameNotFound:
-            return None, StateDifference()  # forgotten, or lost with local state, in between
-        return last, difference_of(last, changes)
-
-    def _against_newest(
-        self, name: JobName, compared: dict[Reference, tuple[Change, ...]]
-    ) -> StateDifference:
-        """The directory against a job's newest snapshot; what was ``compared`` already is not compared again."""
-        newest = newest_version(self._store, name)
-        if newest is None:
-            return StateDifference()
-        reference = Reference(name=name, version=Slot(newest.slot))
-        if reference not in compared:
-            compared[reference] = tuple(self._store.diff(reference, Path(self._path)))
-        return difference_of(reference, compared[reference])
+        check_source(self._path, self._given)
+        return compare_with_states(self._store, self._path, self._given, job=self._name, source=self._source)
 
     def history(self, job_id: str | None = None) -> Iterator[Snapshot]:
         """The snapshots under the key, the newest first; none before the first upload.
@@ -588,7 +540,7 @@ def create_syncable_directory(  # noqa: PLR0913 - the first three are the seed's
         )
         on_error.callback(directory.close)
         if directory_path is None:
-            on_error.callback(_remove_empty, str(directory))
+            on_error.callback(remove_empty, str(directory))
         directory._begin(missing_ok=missing_ok)
         on_error.pop_all()
     return directory
@@ -624,38 +576,6 @@ def open_syncable_directory(
         )
         directory._closing = closing.pop_all()
     return directory
-
-
-class _Here:
-    """The paths that are in a directory now, asked one by one.
-
-    Attributes:
-        found: Absolute path of one that is there.
-    """
-
-    def __init__(self, root: bytes) -> None:
-        self._root = root
-        self.found = b""
-
-    def __contains__(self, path: object) -> bool:
-        assert isinstance(path, bytes)
-        whole = os.path.join(self._root, path)
-        if is_there := os.path.lexists(whole):
-            self.found = whole
-        return is_there
-
-
-def _holds_anything(path: str) -> bool:
-    try:
-        with os.scandir(path) as entries:
-            return next(entries, None) is not None
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def _remove_empty(path: str | os.PathLike[str]) -> None:
-    with contextlib.suppress(OSError):
-        os.rmdir(path)
 
 
 def _strategy(given: ConflictStrategy | str) -> ConflictStrategy:
