@@ -204,6 +204,11 @@ def _process_row(process: Process) -> Sequence[str]:
     )
 
 
+def _kept_title(version: str) -> str:
+    """``model@3`` of what the job at hand keeps."""
+    return version_title(version).rpartition(" of job ")[0] or version
+
+
 @command("rm")
 @click.argument("job_id", metavar="ID")
 @click.option("--force", is_flag=True, help="Remove it although it is running.")
@@ -217,12 +222,14 @@ def rm(job_id: str, force: bool, dry_run: bool) -> None:
         done = remove_job(store, job_id, force=force, dry_run=dry_run)
     if current().json:
         versions = [json_text(version) for version in done.versions]
-        print_json("jobs-rm", {"job_id": json_text(job_id), "dry_run": dry_run, "versions": versions})
+        snapshots = [json_text(_kept_title(version)) for version in done.versions]
+        fields = {"job_id": json_text(job_id), "dry_run": dry_run, "versions": versions, "snapshots": snapshots}
+        print_json("jobs-rm", fields)
         return
     if not current().quiet:
         would = "would remove" if dry_run else "removed"
         for version in done.versions:
-            say(printable(f"{would} {version}"))
+            say(printable(f"{would} {_kept_title(version)}"))
         say(printable(f"{would} job {job_id}"))
     if not dry_run:
         note("the space returns with garbage collection")

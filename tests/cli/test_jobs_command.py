@@ -142,6 +142,8 @@ def test_a_job_that_is_not_there_is_an_error_that_names_close_ones(cli: Cli) -> 
 def test_rm_removes_a_job_and_its_snapshots_and_leaves_what_it_made(cli: Cli) -> None:
     planned = cli.json("jobs", "rm", "good", "--dry-run")
     assert (planned["dry_run"], planned["versions"]) == (True, [".jobs/good/dir/model:v1"])
+    assert planned["snapshots"] == ["model@1"]
+    assert cli("jobs", "rm", "good", "--dry-run").stdout.startswith("would remove model@1\n")
     assert cli.ids() == ["bad", "good"]
     assert cli("jobs", "rm", "good").stdout.endswith("removed job good\n")
     assert cli.ids() == ["bad"]
