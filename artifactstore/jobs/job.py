@@ -150,7 +150,7 @@ class JobBlock:
         identity = self._identity(outer)
         store = self._store or (outer.store if outer is not None else None)
         job = _begin(identity, store, heartbeat_seconds=self._heartbeat_seconds)
-        if self._project is not None and job.project != self._project:
+        if self._project is not None and self._project not in (job.project, job.asked_project):
             _release(job)
             raise ValueError(f"job {job.id} works for project {job.project!r}, not for {self._project!r}")
         return job

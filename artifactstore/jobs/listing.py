@@ -26,7 +26,7 @@ class JobInfo:
     """A job as its records tell.
 
     Attributes:
-        project, user, host: Of the process that began the newest attempt.
+        project: Of the process that began first. user, host: of the one that began the newest attempt.
         attempt: How often it was started, from 1.
         begun: When it was started first, RFC 3339. ended: when the last process of the newest attempt ended; empty
             while one runs, or is lost.
@@ -142,7 +142,7 @@ def info_of(job_id: str, processes: Sequence[Process], *, now: float) -> JobInfo
     over = status in (JobStatus.COMPLETED, JobStatus.FAILED)
     return JobInfo(
         id=job_id,
-        project=first.project,
+        project=project_of(processes),
         user=first.user,
         host=first.host,
         status=status,
@@ -155,6 +155,11 @@ def info_of(job_id: str, processes: Sequence[Process], *, now: float) -> JobInfo
         error=next(filter(None, failed), ""),
         tags=tuple(sorted({tag for process in processes for tag in process.record.tags})),
     )
+
+
+def project_of(processes: Sequence[Process]) -> str:
+    """For what a job works: as the process said that began first."""
+    return min(processes, key=lambda process: process.name).record.project
 
 
 def job_not_found(catalog: Catalog, job_id: str) -> JobNotFound:

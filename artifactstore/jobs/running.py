@@ -3,7 +3,8 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Final, Self
 
@@ -11,12 +12,13 @@ from artifactstore.errors import ConfigurationError
 from artifactstore.forks import renew_in_children
 from artifactstore.jobs.heartbeat import HeartbeatThread
 from artifactstore.jobs.identity import PROJECT_VARIABLES, JobIdentity, check_tag
-from artifactstore.jobs.listing import read_processes
+from artifactstore.jobs.listing import project_of, read_processes
 from artifactstore.jobs.process import ProcessLog
 from artifactstore.jobs.records import JobStatus, ProcessState
 from artifactstore.jobs.releases import ReleaseKind, Releases
 from artifactstore.jobs.runs import RunArtifacts
 from artifactstore.jobs.shared_files import SharedArtifacts
+from artifactstore.jobs.states import Process
 from artifactstore.names import Reference, Slot, parse_whole
 from artifactstore.schedulers import JOB_VARIABLES
 from artifactstore.store import Store
@@ -40,7 +42,7 @@ class Job:
     it: what the child makes and uses counts, its end does not.
 
     Attributes:
-        id, project, user: See docs/jobs.md.
+        id, project, user: See docs/jobs.md. asked_project: what was asked for, where the job began under another one.
         host: This machine. rank: of this process among those of the job, where a launcher says.
         store: Where it is recorded. owns_store: it was opened for this job, and is closed at its end.
     """
@@ -54,7 +56,8 @@ class Job:
         owns_store: bool = False,
     ) -> None:
         self.id: Final = identity.id
-        self.project: Final = identity.project
+        self.project = identity.project
+        self.asked_project: Final = identity.project
         self.user: Final = identity.user
         self.host: Final = author().host
         self.rank: Final = identity.rank
@@ -138,8 +141,11 @@ class Job:
             if self._status is not None:
                 raise ValueError(f"job {self.id} has ended in this process; begin it again by artifactstore.job(...)")
             catalog = self.store.made_catalog()
-            log = ProcessLog(catalog.backend, catalog.clock, self._identity, interval_seconds=self._interval_seconds)
-            log.begin(read_processes(catalog, self.id))
+            others = read_processes(catalog, self.id)
+            identity = replace(self._identity, project=self._first_project(others))
+            log = ProcessLog(catalog.backend, catalog.clock, identity, interval_seconds=self._interval_seconds)
+            log.begin(others)
+            self.project = identity.project
             self._log, self._status = log, JobStatus.RUNNING
             self._thread = HeartbeatThread(
                 self.heartbeat,
@@ -149,6 +155,13 @@ class Job:
             )
             self._thread.start()
         return self
+
+    def _first_project(self, others: Sequence[Process]) -> str:
+        """The project that the job began under: what it made there is not looked for elsewhere."""
+        first, asked = project_of(others) if others else self.asked_project, self.asked_project
+        if first != asked:
+            _log.warning("job %s began under project %s, and stays there: %s was asked for now", self.id, first, asked)
+        return first
 
     def heartbeat(self) -> bool:
         """Say that the job still works. A thread does so every 30 seconds or as asked.

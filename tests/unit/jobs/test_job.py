@@ -200,6 +200,21 @@ class TestNested:
             raise ValueError("x")
         assert (status(store, "outer"), status(store, "inner")) == ("completed", "failed")
 
+    def test_a_requeue_under_another_project_is_warned_once_and_stays(
+        self, store: Store, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with job("x", project="shapes", store=store):
+            pass
+        with job("x", project="sounds", store=store) as requeued:
+            assert requeued.heartbeat()
+            with job("x", project="sounds", store=store):
+                pass
+            assert requeued.project == "shapes"
+        told = "job x began under project shapes, and stays there: sounds was asked for now"
+        assert [record.getMessage() for record in caplog.records] == [told]
+        assert [(info.id, info.project) for info in list_jobs(store, project="shapes")] == [("x", "shapes")]
+        assert list(list_jobs(store, project="sounds")) == []
+
     def test_another_project_under_the_same_id_is_refused(self, store: Store) -> None:
         with job("outer", project="p", store=store) as outer:
             with pytest.raises(ValueError, match="project 'p', not for 'q'"), job("outer", project="q"):
