@@ -58,9 +58,9 @@ COMMANDS = {
     "jobs": _lazy("jobs", "jobs", "List jobs, show what one has, made and used, or remove one."),
     "sync": _lazy("sync", "sync", "Move directories from job to job."),
     "tensorboard": _lazy(
-        "tensorboard", "tensorboard", "Bring the TensorBoard logs of jobs together, and start TensorBoard on them."
+        "tensorboard", "tensorboard", "Bring TensorBoard logs of jobs together, and show them."
     ),
-    "doctor": _lazy("setup", "doctor", "Probe a store: what it can be relied on for, and how fast it is."),
+    "doctor": _lazy("setup", "doctor", "Probe a store: what can be relied on, and how fast it is."),
     "config": _lazy("settings", "config", "Show all settings, and which source decided each."),
     "completion": _lazy("settings", "completion", "Print the completion script for a shell."),
 }

@@ -37,7 +37,7 @@ def init(url: str | None) -> None:
 @command("doctor")
 @click.argument("url", required=False, metavar="[URL]")
 def doctor(url: str | None) -> None:
-    """Probe a store: what it can be relied on for, and how fast it is.
+    """Probe a store: what can be relied on, and how fast it is.
 
     Some 200 MB go back and forth, below doctor/ there, and are removed again. Ends with 6 if something is bad.
     """

@@ -49,7 +49,7 @@ def tensorboard(  # noqa: PLR0913 - one for each option
     reload_seconds: float,
     once: bool,
 ) -> None:
-    """Bring the TensorBoard logs of jobs together, and start TensorBoard on them.
+    """Bring TensorBoard logs of jobs together, and show them.
 
     Each job has a folder. While TensorBoard runs, what jobs upload is brought, too; Ctrl-C ends both. TensorBoard
     itself is not part of this program: `pip install tensorboard`.
