@@ -1,6 +1,6 @@
 """``jobs``, ``jobs show`` and ``jobs rm``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, dropwhile, islice
 from typing import Any
 
@@ -39,6 +39,7 @@ _COLORS = {
     JobStatus.FAILED: "red",
     JobStatus.LOST: "yellow",
 }
+_LOOKED_AT = 1000
 _HEADER = ("job", "status", "project", "user", "host", "begun", "ended", "attempt", "tags")
 
 
@@ -67,12 +68,28 @@ def _list(project: str | None, status: str | None, limit: int | None, after: str
             asked = {"project": project, "status": status}
             print_json_items("jobs", asked, map(job_fields, page), closing=page.closing)
         else:
-            rows = map(_row, page)
-            first = next(rows, None)
-            print_table(rows if first is None else chain([first], rows), header=_HEADER, right=frozenset({7}))
+            is_empty = not _print(page)
             page.say_next()
-            if first is None:
+            if is_empty:
                 note(_none_found(project, status, after))
+
+
+def _print(found: Iterable[JobInfo]) -> bool:
+    """The table; whether it has any rows. What is the same for all of the first thousand (one attempt, no tags) has no
+    column: most terminals have no room for it."""
+    jobs = iter(found)
+    first = list(islice(jobs, _LOOKED_AT))
+    columns = [
+        number
+        for number, title in enumerate(_HEADER)
+        if (title != "attempt" or any(job.attempt > 1 for job in first))
+        and (title != "tags" or any(job.tags for job in first))
+    ]
+    rows = ([cells[number] for number in columns] for cells in map(_row, chain(first, jobs)))
+    header = [_HEADER[number] for number in columns]
+    right = frozenset(place for place, title in enumerate(header) if title == "attempt")
+    print_table(rows, header=header, right=right)
+    return bool(first)
 
 
 def _none_found(project: str | None, status: str | None, after: str) -> str:
@@ -204,9 +221,9 @@ def _process_row(process: Process) -> Sequence[str]:
     )
 
 
-def _kept_title(version: str) -> str:
-    """``model@3`` of what the job at hand keeps."""
-    return version_title(version).rpartition(" of job ")[0] or version
+def _kept_title(version: str, job_id: str) -> str:
+    """``model@3`` of what a job keeps."""
+    return version_title(version).removesuffix(f" of job {job_id}")
 
 
 @command("rm")
@@ -222,14 +239,14 @@ def rm(job_id: str, force: bool, dry_run: bool) -> None:
         done = remove_job(store, job_id, force=force, dry_run=dry_run)
     if current().json:
         versions = [json_text(version) for version in done.versions]
-        snapshots = [json_text(_kept_title(version)) for version in done.versions]
+        snapshots = [json_text(_kept_title(version, job_id)) for version in done.versions]
         fields = {"job_id": json_text(job_id), "dry_run": dry_run, "versions": versions, "snapshots": snapshots}
         print_json("jobs-rm", fields)
         return
     if not current().quiet:
         would = "would remove" if dry_run else "removed"
         for version in done.versions:
-            say(printable(f"{would} {_kept_title(version)}"))
+            say(printable(f"{would} {_kept_title(version, job_id)}"))
         say(printable(f"{would} job {job_id}"))
     if not dry_run:
         note("the space returns with garbage collection")

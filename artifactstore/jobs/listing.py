@@ -169,7 +169,7 @@ def job_not_found(catalog: Catalog, job_id: str) -> JobNotFound:
     if removed is not None:
         return JobNotFound(f"job {job_id} was removed")
     close = difflib.get_close_matches(job_id, job_ids(catalog.backend), n=_CLOSE)
-    near = f"; there is {' and '.join(close)}" if close else ""
+    near = f"; there {'is' if len(close) == 1 else 'are'} {' and '.join(close)}" if close else ""
     return JobNotFound(f"no job {job_id}{near}")
 
 

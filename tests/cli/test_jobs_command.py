@@ -61,9 +61,26 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 def test_jobs_are_listed_those_that_began_last_first(cli: Cli) -> None:
     assert cli.ids() == ["bad", "good"]
     lines = cli("jobs").stdout.splitlines()
-    assert lines[0].split() == ["job", "status", "project", "user", "host", "begun", "ended", "attempt", "tags"]
+    assert lines[0].split() == ["job", "status", "project", "user", "host", "begun", "ended"]
     assert lines[1].split()[:3] == ["bad", "failed", "speech"]
     assert lines[2].split()[:3] == ["good", "completed", "vision"]
+
+
+def test_attempts_and_tags_have_columns_where_there_is_something_to_tell(cli: Cli) -> None:
+    with artifactstore.open_store() as store, artifactstore.job("good", store=store, project="vision") as job:
+        assert cli("jobs").stdout.splitlines()[0].split()[-1] == "attempt"
+        job.tag("baseline")
+    header, *rows = cli("jobs").stdout.splitlines()
+    assert header.split()[-2:] == ["attempt", "tags"]
+    end = header.index("attempt") + len("attempt")
+    assert sorted(row[end - 1] for row in rows) == ["1", "2"], "aligned"
+
+
+def test_close_ids_are_named_in_the_plural(cli: Cli) -> None:
+    with artifactstore.open_store() as store, artifactstore.job("goods", store=store):
+        pass
+    assert "; there are good" in cli.refused("jobs", "show", "goodd", code=3)["what"]
+    assert "; there is bad" in cli.refused("jobs", "show", "badx", code=3)["what"]
 
 
 def test_jobs_are_chosen_by_project_and_status(cli: Cli) -> None:
