@@ -369,7 +369,7 @@ def _finish(
     try:
         moves = tuple(_move(upload, version, alias, details) for alias in dict.fromkeys(aliases))
         replaced = _replace_seen(upload, version, details) if upload.strategy is Strategy.REPLACE else ()
-    except (CommitStateUnknown, AliasProtected) as error:
+    except (AliasProtected, BackendError, CommitStateUnknown) as error:
         error.data_safe = f"{version.text} is committed and safe; nothing was removed."
         raise
     return CommitResult(action=action, version=version, moves=moves, replaced=replaced, attempts=attempts)
