@@ -11,9 +11,17 @@ from artifactstore.artifacts.references import Drift, DriftState
 from artifactstore.cli.artifacts import show_upload
 from artifactstore.cli.command import command, current
 from artifactstore.cli.failures import ExitCode
-from artifactstore.cli.output import human_count, print_json, print_table, printable, say, shown_path
+from artifactstore.cli.output import (
+    human_count,
+    json_path,
+    json_text,
+    print_json,
+    print_table,
+    printable,
+    say,
+    shown_path,
+)
 from artifactstore.cli.session import open_current, showing_progress
-from artifactstore.cli.views import drift_fields
 
 
 @command("verify")
@@ -28,7 +36,7 @@ def verify(name: str, paths: tuple[str, ...], content: bool) -> None:
     with open_current() as store, showing_progress(noun="reference") as progress:
         drifts = verify_references(store, name, paths, content=content, progress=progress)
     if current().json:
-        print_json("artifact-verify", {"references": [drift_fields(drift) for drift in drifts]})
+        print_json("artifact-verify", {"references": [_fields(drift) for drift in drifts]})
     else:
         _show(drifts)
     states = {drift.state for drift in drifts}
@@ -50,6 +58,18 @@ def _row(drift: Drift) -> tuple[str, ...]:
     changes = "; ".join(f"{change.field}: {change.old} → {change.new}" for change in drift.changes) or drift.reason
     weak = " (weak: only a version id, or a digest with --content, proves it)" if drift.is_weak else ""
     return (drift.state.value, shown_path(drift.path), printable(drift.uri), printable(changes) + weak)
+
+
+def _fields(drift: Drift) -> dict[str, object]:
+    return {
+        **json_path(drift.path),
+        "uri": json_text(drift.uri),
+        "state": drift.state.value,
+        "proof": drift.proof.value,
+        "weak": drift.is_weak,
+        "changes": [{"field": change.field, "old": change.old, "new": change.new} for change in drift.changes],
+        "reason": json_text(drift.reason),
+    }
 
 
 @command("pin")

@@ -2,7 +2,6 @@
 
 import os
 
-from artifactstore.artifacts.references import Drift
 from artifactstore.backend.doctor import DoctorReport
 from artifactstore.cli.output import json_path, json_text
 from artifactstore.manifest.diff import Change
@@ -100,19 +99,6 @@ def push_fields(result: PushResult) -> dict[str, object]:
         "small_pack_count": result.small_pack_count,
         "edited": result.edited,
         "references": result.references,
-    }
-
-
-def drift_fields(drift: Drift) -> dict[str, object]:
-    """How a reference stands (``artifact verify``)."""
-    return {
-        **json_path(drift.path),
-        "uri": json_text(drift.uri),
-        "state": drift.state.value,
-        "proof": drift.proof.value,
-        "weak": drift.is_weak,
-        "changes": [{"field": change.field, "old": change.old, "new": change.new} for change in drift.changes],
-        "reason": json_text(drift.reason),
     }
 
 
