@@ -13,7 +13,6 @@ from artifactstore.cli.command import command, current
 from artifactstore.cli.describing import Description, description_options
 from artifactstore.cli.invocation import common_options
 from artifactstore.cli.lazy import LazyCommand, LazyGroup
-from artifactstore.cli.moving import push_line
 from artifactstore.cli.output import (
     human_bytes,
     json_path,
@@ -24,6 +23,7 @@ from artifactstore.cli.output import (
     say,
     shown_path,
 )
+from artifactstore.cli.pushing import push_line
 from artifactstore.cli.reading import version_rows
 from artifactstore.cli.session import expired_option, note, open_current, showing_progress
 from artifactstore.cli.views import push_fields, version_fields

@@ -36,8 +36,8 @@ def _lazy(module: str, attribute: str, summary: str) -> LazyCommand:
 
 COMMANDS = {
     "init": _lazy("setup", "init", "Make a store at a URL, and prove what it can be relied on for."),
-    "push": _lazy("moving", "push", "Make a new version of a name out of a directory."),
-    "pull": _lazy("moving", "pull", "Get a version, or a part of one, into a directory."),
+    "push": _lazy("pushing", "push", "Make a new version of a name out of a directory."),
+    "pull": _lazy("pulling", "pull", "Get a version, or a part of one, into a directory."),
     "lock": _lazy("locking", "lock", "Pin names to content, in a file for version control."),
     "ls": _lazy("listing", "ls", "List folders, names, versions, files."),
     "log": _lazy("listing", "log", "Show the versions of a name, newest first."),

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from artifactstore.cli.command import command, current
-from artifactstore.cli.moving import Effort, effort_options, open_with
+from artifactstore.cli.effort import Effort, effort_options, open_with
 from artifactstore.cli.output import human_bytes, print_json, printable, say
 from artifactstore.cli.session import note, open_current, showing_progress
 from artifactstore.cli.sync import DownOptions, down_options, known_job, parse_source, show_download, upload_line

@@ -9,10 +9,10 @@ import click
 
 from artifactstore.cli.command import command, current
 from artifactstore.cli.comparing import show_changes
+from artifactstore.cli.effort import Effort, effort_options, open_with, show_paths
 from artifactstore.cli.invocation import common_options
 from artifactstore.cli.lazy import LazyCommand, LazyGroup
 from artifactstore.cli.listing import Page, page_options
-from artifactstore.cli.moving import Effort, effort_options, open_with, show_paths
 from artifactstore.cli.output import (
     human_bytes,
     human_count,

@@ -147,7 +147,7 @@ def test_completion_offers_commands_without_loading_them() -> None:
         [sys.executable, "-X", "importtime", "-m", "artifactstore"], env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout == "plain,push\nplain,pull\n"
-    assert "artifactstore.cli.moving" not in done.stderr
+    assert "artifactstore.cli.pushing" not in done.stderr
 
 
 def test_windows_is_refused_in_one_clear_line(
