@@ -22,6 +22,8 @@ from artifactstore.transaction.versions import Version
 
 DIRECTORY: Final = "dir"
 """The kind under which jobs keep snapshots of directories."""
+NO_JOB: Final = "(no job)"
+"""Stands for the job of a directory that belongs to none: nothing is uploaded or recorded under it."""
 _MOST_COMPARED: Final = 10_000
 _FEW: Final = 5
 _MISSING_OK: Final = "missing_ok=True begins with an empty directory instead."
@@ -98,7 +100,9 @@ def newest_version(store: Store, name: JobName) -> Version | None:
 
 def note_use(store: Store, reference: Reference, job_id: str) -> None:
     """Record that a job began from a snapshot of another one, for its manifest and for lineage. A note: what fails (a
-    store that is only read, too) is left out."""
+    store that is only read, too) is left out. So is what no job used."""
+    if job_id == NO_JOB:
+        return
     with contextlib.suppress(ArtifactStoreError):
         store.record_use(reference, by=job_id)
 

@@ -14,6 +14,7 @@ from artifactstore.jobs.directory import SyncableDirectory as NativeDirectory
 from artifactstore.jobs.directory import create_syncable_directory as create_native
 from artifactstore.jobs.job import current_job, open_job
 from artifactstore.jobs.saved import save_artifact as save_native
+from artifactstore.jobs.snapshots import NO_JOB
 from artifactstore.jobs.tensorboard import set_tensorboard_logdir as set_native_logdir
 from artifactstore.transfer.plan import ConflictStrategy
 
@@ -21,8 +22,6 @@ __all__ = ["SyncableDirectory", "create_syncable_directory"]
 
 COMMAND_LINE_VARIABLE: Final = "FOUNDATIONS_COMMAND_LINE"
 _TAG: Final = "tf"
-_NO_JOB: Final = "(no job)"
-"""Stands for the job of a directory that belongs to none: nothing is uploaded under it."""
 _SHOWN_PATHS: Final = 5
 
 _log = logging.getLogger("artifactstore.compat.foundations")
@@ -53,7 +52,7 @@ class SyncableDirectory:
         Raises:
             As the native `SyncableDirectory.upload` for everything else.
         """
-        if self._directory.job_id == _NO_JOB:
+        if self._directory.job_id == NO_JOB:
             _log.warning("local_job_id required for uploading artifacts: %s was not uploaded", self)
             return
         try:
@@ -144,7 +143,7 @@ def is_no_job() -> bool:
 
 
 def _job() -> str | None:
-    return _NO_JOB if is_no_job() else None
+    return NO_JOB if is_no_job() else None
 
 
 def _warn_of(error: DownloadConflict, path: str) -> None:
