@@ -1,5 +1,6 @@
 """Syncable directories on a real S3 server: programs on machines of their own, and only the change moves."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def store_url(s3_url: str) -> str:
 
 @pytest.fixture
 def programs(store_url: str, s3_server: S3Server, tmp_path: Path) -> Programs:
-    return Programs(url=store_url, folder=tmp_path / "machines", environ=s3_server.environ)
+    given = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    return Programs(url=store_url, folder=tmp_path / "machines", environ={**given, **s3_server.environ})
 
 
 def test_three_jobs_on_three_machines_build_on_each_others_directory(programs: Programs) -> None:

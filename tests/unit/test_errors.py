@@ -18,6 +18,7 @@ from artifactstore.errors import (
     NameNotFound,
     ObjectExists,
     ObjectNotFound,
+    PlanOutdated,
     ReferenceChanged,
     TransientBackendError,
     VersionExpired,
@@ -35,6 +36,8 @@ def made(kind: type[ArtifactStoreError]) -> ArtifactStoreError:
         return kind("packs/aa/bb", where="s3://bucket")
     if issubclass(kind, DownloadConflict):
         return kind("2 paths have changed", paths=[b"a", b"\xff"], where="/home")
+    if issubclass(kind, PlanOutdated):
+        return kind("the directory has changed", side="directory", paths=[b"a", b"\xff"], where="/home")
     if issubclass(kind, AliasProtected):
         return kind("alias prod of n is protected", aliases=["prod"], where="names")
     if issubclass(kind, VersionExpired):

@@ -616,7 +616,7 @@ class TestFinding:
         for name in ("train-1", "train-2", "evaluate"):
             with job(name, store=store):
                 pass
-        with pytest.raises(JobNotFound, match=r"no job trian-1; there is .*train-1") as caught:
+        with pytest.raises(JobNotFound, match=r"no job trian-1; there (is|are) .*train-1") as caught:
             find_job(store, "trian-1")
         assert "evaluate" not in str(caught.value)
         with pytest.raises(JobNotFound, match=r"no job zzz[.]"):
